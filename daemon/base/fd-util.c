@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "base/fd-util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+int fd_close(int fd) {
+        if (fd >= 0) {
+                int saved = errno;
+                (void)close(fd);
+                errno = saved;
+        }
+        return -1;
+}
+
+int fd_dup(int fd) {
+        int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+        return copy < 0 ? -errno : copy;
+}
+
+/* Reads the "Pid:" line that the kernel shows in the fdinfo of a pidfd, and of nothing else. */
+static int pidfd_read_pid_field(int fd, int *ret_pid) {
+        char path[sizeof("/proc/self/fdinfo/") + 3 * sizeof(int)], line[256];
+        int pid, r = -EINVAL;
+        FILE *f;
+
+        if (fd < 0 || fcntl(fd, F_GETFD) < 0)
+                return -EBADF;
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%i", fd);
+        f = fopen(path, "re");
+        if (!f)
+                return -errno;
+
+        while (fgets(line, sizeof(line), f))
+                if (sscanf(line, "Pid: %i", &pid) == 1) {
+                        *ret_pid = pid;
+                        r = 0;
+                        break;
+                }
+
+        (void)fclose(f);
+        return r;
+}
+
+int fd_verify_pidfd(int fd) {
+        int pid;
+
+        return pidfd_read_pid_field(fd, &pid);
+}
+
+int pidfd_has_ended(int pidfd, bool *ret_ended) {
+        struct pollfd p = { .fd = pidfd, .events = POLLIN };
+        int r;
+
+        do
+                r = poll(&p, 1, 0);
+        while (r < 0 && errno == EINTR);
+        if (r < 0)
+                return -errno;
+
+        *ret_ended = r > 0 && (p.revents & (POLLIN | POLLHUP));
+        return 0;
+}
+
+int pidfd_get_pid(int pidfd, int *ret_pid) {
+        int pid, r;
+
+        r = pidfd_read_pid_field(pidfd, &pid);
+        if (r < 0)
+                return r;
+        if (pid == 0)
+                return -EREMOTE;
+        if (pid < 0)
+                return -ESRCH;
+
+        *ret_pid = pid;
+        return 0;
+}
