@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/admission.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/admission-function.h"
+#include "ledger/quota.h"
+
+void admission_done(Admission *admission) {
+        context_done(&admission->additions);
+        demand_set_done(&admission->demands);
+}
+
+int admission_complete_request(VmRequest *request, const Config *config, Problem *p) {
+        if (!request->has_tier)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "The request names no tier: give \"hardware\", \"emulated\" or "
+                                   "\"virtio\".");
+        if (!request->has_handover) {
+                request->handover = request->tier == TIER_HARDWARE ? HANDOVER_DAEMON : HANDOVER_VMM;
+                request->has_handover = true;
+        }
+        if (request->tier == TIER_HARDWARE && request->handover == HANDOVER_NONE)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "The hardware tier needs an iommufd: handover \"none\" does not "
+                                   "go with it.");
+        if (request->tier != TIER_HARDWARE && request->has_guest_domains)
+                return problem_set(
+                        p, PROBLEM_INVALID_ARGUMENT,
+                        "guest-domains belongs to the hardware tier; leave it out for tier \"%s\".",
+                        vm_tier_to_string(request->tier));
+        if (request->has_guest_domains &&
+            (request->guest_domains == 0 || request->guest_domains > UINT16_MAX))
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "guest-domains is %u, but wants 1 to 65535.",
+                                   request->guest_domains);
+        if (!request->has_guest_domains)
+                request->guest_domains = request->tier == TIER_HARDWARE
+                                                 ? (uint32_t)config->default_guest_domains
+                                                 : 0;
+        if (request->leash_pidfd >= 0 && request->leash == LEASH_CALLER)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "Give either leash \"caller\" or a leash-pidfd, not both.");
+        if (request->n_functions > config->max_functions_per_vm)
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, request->n_functions,
+                                           config->max_functions_per_vm,
+                                           "Wanted %zu functions, a VM may have %" PRIu64
+                                           " (MaxFunctionsPerVm=).",
+                                           request->n_functions, config->max_functions_per_vm);
+
+        for (size_t i = 0; i < request->n_functions; i++)
+                for (size_t j = 0; j < i; j++)
+                        if (pci_address_equal(&request->functions[i].address,
+                                              &request->functions[j].address))
+                                return problem_set(
+                                        p, PROBLEM_INVALID_ARGUMENT, "%s is named twice.",
+                                        PCI_ADDRESS_STRING(&request->functions[i].address));
+        return 0;
+}
+
+static bool level_suffices(KernelLevel level, const Config *config) {
+        return level == KERNEL_LEVEL_ACCELERATED ||
+               (level == KERNEL_LEVEL_PLUMBING && config->allow_plumbing);
+}
+
+/* Judges the level of one host IOMMU for the hardware tier. */
+static int check_level(const HostIommu *iommu, const Config *config, Problem *p) {
+        if (level_suffices(iommu->level, config))
+                return 0;
+        if (iommu->level == KERNEL_LEVEL_UNKNOWN)
+                return problem_set(p, PROBLEM_LEVEL_UNKNOWN,
+                                   "What the kernel can do on %s is not known: %s Probe it with "
+                                   "'aviommuctl host --probe', "
+                                   "which resets one idle function behind it.",
+                                   iommu->info.name, iommu->level_reason);
+        if (iommu->level == KERNEL_LEVEL_PLUMBING)
+                return problem_set(
+                        p, PROBLEM_TIER_UNAVAILABLE,
+                        "Tier \"hardware\" wants kernel level \"accelerated\" on %s, which is at "
+                        "\"plumbing\": %s "
+                        "Use another tier, or set AllowPlumbing=yes to build on it all the same.",
+                        iommu->info.name, iommu->level_reason);
+        return problem_set(p, PROBLEM_TIER_UNAVAILABLE,
+                           "Tier \"hardware\" wants kernel level \"accelerated\" on %s, which is "
+                           "at \"%s\": %s Use tier "
+                           "\"emulated\" or \"virtio\".",
+                           iommu->info.name, kernel_level_to_string(iommu->level),
+                           iommu->level_reason);
+}
+
+static int check_hardware_tier(const AdmissionView *view, Problem *p) {
+        size_t n;
+        const HostIommu *iommus = inventory_get_iommus(view->inventory, &n);
+        int r = 0;
+
+        if (n == 0)
+                return problem_set(p, PROBLEM_TIER_UNAVAILABLE,
+                                   "Tier \"hardware\" wants an AMD IOMMU, this host has none that "
+                                   "is switched on.");
+
+        /* One that suffices is enough; else one that might; else the first one's reason. */
+        for (size_t i = 0; i < n; i++)
+                if (level_suffices(iommus[i].level, view->config))
+                        return 0;
+        for (size_t i = 0; i < n; i++)
+                if (iommus[i].level == KERNEL_LEVEL_UNKNOWN)
+                        return check_level(iommus + i, view->config, p);
+        for (size_t i = 0; i < n; i++) {
+                r = check_level(iommus + i, view->config, p);
+                if (iommus[i].info.vendor == IOMMU_VENDOR_AMD)
+                        break;
+        }
+        return r;
+}
+
+int admission_check_tier(const AdmissionView *view, VmTier tier, VmHandover handover, Problem *p) {
+        const HostScan *scan = inventory_get_scan(view->inventory);
+
+        if (handover != HANDOVER_NONE && scan->iommufd_error < 0)
+                return problem_set(
+                        p, PROBLEM_TIER_UNAVAILABLE,
+                        "Handover \"%s\" wants an iommufd, but /dev/iommu cannot be opened: %s. %s",
+                        vm_handover_to_string(handover), strerror(-scan->iommufd_error),
+                        tier == TIER_HARDWARE ? "The hardware tier cannot be had without it."
+                                              : "Ask for handover \"none\".");
+        return tier == TIER_HARDWARE ? check_hardware_tier(view, p) : 0;
+}
+
+bool admission_wants_probe(const AdmissionView *view, VmTier tier, const PciAddress *function,
+                           uint32_t *ret_host_iommu) {
+        const PciFunctionInfo *info = inventory_find_function(view->inventory, function);
+        const HostIommu *iommu = info ? inventory_find_iommu(view->inventory, info->host_iommu)
+                                      : NULL;
+
+        if (tier != TIER_HARDWARE || !iommu || iommu->level != KERNEL_LEVEL_UNKNOWN ||
+            info->is_bridge || !pci_function_is_on_vfio(info) ||
+            view->get_holder(view->userdata, function))
+                return false;
+
+        *ret_host_iommu = info->host_iommu;
+        return true;
+}
+
+ContextViommu admission_viommu_on(const Inventory *inventory, const HostIommu *iommu) {
+        const HostScan *scan = inventory_get_scan(inventory);
+        uint32_t node = iommu->info.numa_node;
+
+        if (node == KERNEL_NONE)
+                node = scan->n_nodes > 0 ? scan->nodes[0].node : 0;
+        return (ContextViommu){
+                .host_iommu = iommu->info.index,
+                .segment = iommu->info.address.segment,
+                .numa_node = node,
+        };
+}
+
+/* Adds the vIOMMUs that the functions to be added need and @existing does not have. */
+static int plan_viommus(const AdmissionView *view, const VmContext *existing, Admission *a,
+                        Problem *p) {
+        for (size_t i = 0; i < a->additions.n_functions; i++) {
+                const ContextFunction *f = a->additions.functions + i;
+                const HostIommu *iommu = inventory_find_iommu(view->inventory, f->host_iommu);
+                ContextViommu v;
+                int r;
+
+                r = check_level(iommu, view->config, p);
+                if (r < 0)
+                        return r;
+                if (context_find_viommu(existing, f->host_iommu) ||
+                    context_find_viommu(&a->additions, f->host_iommu))
+                        continue;
+
+                v = admission_viommu_on(view->inventory, iommu);
+                r = context_add_viommu(&a->additions, &v);
+                if (r >= 0)
+                        r = charge_for_viommu(&a->demands, &v, a->guest_domains);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+int admission_check_contiguous(const AdmissionView *view, const DemandSet *demands, Problem *p) {
+        for (size_t i = 0; i < demands->n_demands; i++) {
+                const Demand *d = demands->demands + i;
+                const NodeInfo *node = inventory_find_node(view->inventory, d->scope);
+
+                /* Where it is not told, the kernel will say ENOMEM if it comes to that. */
+                if (d->kind != RESOURCE_CONTIGUOUS_MEMORY || !node ||
+                    node->free_contiguous_bytes == KERNEL_BYTES_UNKNOWN)
+                        continue;
+                if (d->amount > node->free_contiguous_bytes)
+                        return problem_set_amounts(
+                                p, PROBLEM_NO_CONTIGUOUS_MEMORY, d->amount,
+                                node->free_contiguous_bytes,
+                                "Wanted %" PRIu64 " KiB of contiguous memory on NUMA node%u for "
+                                                  "vIOMMU tables, the node has %" PRIu64
+                                " KiB free in large blocks: free or compact memory there.",
+                                d->amount >> 10, d->scope, node->free_contiguous_bytes >> 10);
+        }
+        return 0;
+}
+
+static int decide_amounts(const AdmissionView *view, Admission *a, Problem *p) {
+        size_t n_accounts;
+        const LedgerAccount *accounts = ledger_get_accounts(view->ledger, &n_accounts);
+        int r;
+
+        for (size_t i = 0; i < a->additions.n_functions; i++) {
+                r = charge_for_function(&a->demands, a->additions.tier);
+                if (r < 0)
+                        return r;
+        }
+        r = quota_decide(accounts, n_accounts, &a->demands, p);
+        return r < 0 ? r : admission_check_contiguous(view, &a->demands, p);
+}
+
+int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
+                        Problem *p) {
+        _cleanup_(admission_done) Admission a = { .guest_domains = request->guest_domains };
+        VmContext nothing;
+        int r;
+
+        context_init(&a.additions, request->tier, request->handover);
+        context_init(&nothing, request->tier, request->handover);
+
+        r = admission_check_tier(view, request->tier, request->handover, p);
+        if (r < 0 &&
+            !(r == -EOPNOTSUPP && p->kind == PROBLEM_LEVEL_UNKNOWN && request->n_functions > 0))
+                return r;
+        *p = (Problem){};
+
+        r = admission_plan_functions(view, &nothing, request->functions, request->n_functions,
+                                     &a.additions, p);
+        if (r >= 0 && request->tier == TIER_HARDWARE)
+                r = plan_viommus(view, &nothing, &a, p);
+        if (r >= 0)
+                r = charge_for_vm(&a.demands, request->memory);
+        if (r >= 0)
+                r = decide_amounts(view, &a, p);
+        if (r < 0)
+                return r;
+
+        *ret = a;
+        a = (Admission){};
+        return 0;
+}
+
+int admission_decide_function(const AdmissionView *view, const VmContext *context,
+                              uint32_t guest_domains, const FunctionRequest *function,
+                              Admission *ret, Problem *p) {
+        _cleanup_(admission_done) Admission a = { .guest_domains = guest_domains };
+        int r;
+
+        context_init(&a.additions, context->tier, context->handover);
+        if (context->n_functions >= view->config->max_functions_per_vm)
+                return problem_set_amounts(
+                        p, PROBLEM_LIMITS_EXCEEDED, context->n_functions + 1,
+                        view->config->max_functions_per_vm,
+                        "The VM has %zu functions, and may have %" PRIu64 " (MaxFunctionsPerVm=).",
+                        context->n_functions, view->config->max_functions_per_vm);
+
+        r = admission_plan_functions(view, context, function, 1, &a.additions, p);
+        if (r >= 0 && context->tier == TIER_HARDWARE)
+                r = plan_viommus(view, context, &a, p);
+        if (r >= 0)
+                r = decide_amounts(view, &a, p);
+        if (r < 0)
+                return r;
+
+        *ret = a;
+        a = (Admission){};
+        return 0;
+}

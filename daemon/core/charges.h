@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What things cost, and what the host has: pure translation between the inventory and the ledger's amounts. The same
+ * functions serve the grant and the return, so what comes back is what was taken.
+ */
+
+#include "inventory/inventory.h"
+#include "ledger/ledger.h"
+#include "policy/config.h"
+#include "vm/context.h"
+
+/* Contiguous memory behind one instance: device and domain tables. Spec: 48882, DevID and DomID mapping tables (1 MiB and
+ * 512 KiB per Guest ID) */
+#define VIOMMU_TABLE_BYTES (UINT64_C(3) << 19)
+
+/* The VM itself: its stage-2 table's domain id, and the guest memory that may be pinned. */
+int charge_for_vm(DemandSet *set, uint64_t memory_bytes);
+
+/* One vIOMMU: Guest ID with VF MMIO page, TransDevID, tables, the guest's domain ids. */
+int charge_for_viommu(DemandSet *set, const ContextViommu *viommu, uint32_t guest_domains);
+
+/* One function: outside the hardware tier its address space costs a domain id. */
+int charge_for_function(DemandSet *set, VmTier tier);
+
+/* Sets the ledger's capacities from what the host has and what the configuration allows. Scopes that have gone keep their
+ * account with capacity 0. Returns 0 or -ENOMEM. */
+int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *config);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Which VM holds which PCI function. A function has one holder at most. */
+
+#include <errno.h>
+
+#include "core/manager-private.h"
+
+_Static_assert(sizeof(PciAddress) == 4, "hashed as bytes: it may have no padding");
+
+Claim *claims_find(const Manager *m, const PciAddress *function) {
+        Claim *claim;
+
+        HASH_FIND(hh, m->claims, function, sizeof(*function), claim);
+        return claim;
+}
+
+int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
+        Claim *claim;
+
+        assert(!claims_find(m, function));
+
+        claim = new0(Claim, 1);
+        if (!claim)
+                return -ENOMEM;
+        claim->function = *function;
+        claim->vm = vm;
+        HASH_ADD(hh, m->claims, function, sizeof(claim->function), claim);
+        if (!claim->hh.tbl) {
+                free(claim);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+int claims_add(Manager *m, Vm *vm, const VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++) {
+                int r = claims_add_one(m, vm, &ctx->functions[i].address);
+
+                if (r < 0) {
+                        while (i-- > 0)
+                                claims_remove(m, &ctx->functions[i].address);
+                        return r;
+                }
+        }
+        return 0;
+}
+
+void claims_remove(Manager *m, const PciAddress *function) {
+        Claim *claim = claims_find(m, function);
+
+        if (!claim)
+                return;
+        HASH_DEL(m->claims, claim);
+        free(claim);
+}
+
+void claims_remove_all(Manager *m, const VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                claims_remove(m, &ctx->functions[i].address);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* CreateVm: decide and charge everything at once, then the kernel, then a VM that waits for its leash. */
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/fd-util.h"
+#include "core/manager-private.h"
+
+typedef struct CreateOperation {
+        Operation op;
+        VmRequest request;
+        bool stuck; /* it failed, and what was made could not be shown to be gone */
+} CreateOperation;
+
+static int decide(Operation *op, Problem *p) {
+        CreateOperation *create = container_of(op, CreateOperation, op);
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+        AdmissionView view = manager_get_view(m);
+        _cleanup_(admission_done) Admission a = {};
+        int r;
+
+        if (atomic_load(&op->cancelled))
+                return problem_set(p, PROBLEM_CANCELLED,
+                                   "The operation was cancelled; nothing has been taken.");
+
+        r = admission_decide_vm(&view, &create->request, &a, p);
+        if (r < 0)
+                return r;
+        r = ledger_charge(m->ledger, &a.demands, &op->receipt, p);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < a.additions.n_functions; i++)
+                if (a.additions.handover == HANDOVER_DAEMON) {
+                        r = unplug_eventfd_new(&a.additions.functions[i].unplug_fd);
+                        if (r < 0)
+                                break;
+                }
+        if (r >= 0)
+                r = claims_add(m, vm, &a.additions);
+        if (r < 0) {
+                context_close(&a.additions);
+                return r;
+        }
+
+        context_done(&op->work);
+        op->work = a.additions;
+        context_init(&a.additions, op->work.tier, op->work.handover);
+        if (op->work.handover == HANDOVER_VMM) {
+                op->work.iommufd = prepared_take(m, vm->uuid);
+                op->work.shared = op->work.iommufd >= 0;
+        }
+        vm->guest_domains = a.guest_domains;
+        return 0;
+}
+
+static int run(Operation *op, Kernel *k, Problem *p) {
+        CreateOperation *create = container_of(op, CreateOperation, op);
+        int r;
+
+        r = context_realize(k, &op->work, &op->cancelled, p);
+        if (r < 0)
+                create->stuck = context_teardown(k, &op->work, NULL) < 0;
+        return r;
+}
+
+/* The end of a request that failed: as if it had never come, unless something could not be undone. */
+static void undo(Operation *op, bool stuck) {
+        Vm *vm = op->vm;
+
+        vm_move(vm, VM_EVENT_DRAIN);
+        if (stuck) {
+                vm->receipt = TAKE_PTR(op->receipt);
+                vm->announced = true;
+                memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
+                vm_move(vm, VM_EVENT_STUCK);
+                log_vm(LOG_ERR, VM_UUID_STRING(vm),
+                       "Creating failed and could not be undone, quarantined: %s",
+                       vm->state_reason);
+                if (vm->manager->observer.vm_added)
+                        vm->manager->observer.vm_added(vm->manager->observer.userdata, vm);
+                return;
+        }
+
+        claims_remove_all(vm->manager, &vm->context);
+        op->receipt = receipt_done(op->receipt);
+        vm_move(vm, VM_EVENT_GONE);
+}
+
+static int start_leash(Vm *vm, const CreateOperation *create, Problem *p) {
+        const VmRequest *request = &create->request;
+        int r;
+
+        if (request->leash == LEASH_CALLER && create->op.caller)
+                r = leash_set_caller(&vm->leash, create->op.caller);
+        else if (request->leash_pidfd >= 0)
+                return vm_set_leash(vm, request->leash_pidfd, p);
+        else
+                return leash_start_clock(&vm->leash, vm->manager->config.admission_timeout_usec);
+        if (r >= 0)
+                vm_move(vm, VM_EVENT_LEASHED);
+        return r;
+}
+
+static void done(Operation *op) {
+        CreateOperation *create = container_of(op, CreateOperation, op);
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+        int r;
+
+        if (op->result < 0) {
+                undo(op, create->stuck);
+                return;
+        }
+
+        vm->receipt = TAKE_PTR(op->receipt);
+        vm_move(vm, VM_EVENT_REALIZED);
+        r = atomic_load(&op->cancelled)
+                    ? problem_set(&op->problem, PROBLEM_CANCELLED, "The operation was cancelled.")
+                    : start_leash(vm, create, &op->problem);
+        if (r < 0) {
+                op->result = r;
+                vm_drain(vm, "failed");
+                return;
+        }
+
+        vm->announced = true;
+        log_vm(LOG_INFO, VM_UUID_STRING(vm),
+               "Admitted VM \"%s\": tier %s, handover %s, %zu function(s), %zu vIOMMU(s).",
+               vm->name, vm_tier_to_string(vm->context.tier),
+               vm_handover_to_string(vm->context.handover), vm->context.n_functions,
+               vm->context.n_viommus);
+        if (m->observer.vm_added)
+                m->observer.vm_added(m->observer.userdata, vm);
+}
+
+static void destroy(Operation *op) {
+        vm_request_done(&container_of(op, CreateOperation, op)->request);
+}
+
+/* What can be said without looking at the host. */
+static int check_request(Manager *m, VmRequest *request, Problem *p) {
+        bool ended;
+        int r;
+
+        r = admission_complete_request(request, &m->config, p);
+        if (r < 0)
+                return r;
+        if (m->stopping)
+                return problem_set(p, PROBLEM_CANCELLED, "The daemon is stopping.");
+        if (m->n_vms >= m->config.max_vms)
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, m->n_vms + 1,
+                                           m->config.max_vms,
+                                           "There are %zu VMs, MaxVms= allows %" PRIu64 ".",
+                                           m->n_vms, m->config.max_vms);
+        if (request->leash_pidfd < 0)
+                return 0;
+
+        if (fd_verify_pidfd(request->leash_pidfd) < 0)
+                return problem_set(p, PROBLEM_NOT_A_PIDFD,
+                                   "leash-pidfd is no pidfd: make one with pidfd_open(2).");
+        r = pidfd_has_ended(request->leash_pidfd, &ended);
+        if (r < 0)
+                return r;
+        return ended ? problem_set(p, PROBLEM_VMM_GONE,
+                                   "The process of leash-pidfd has ended already.")
+                     : 0;
+}
+
+static int new_vm(Manager *m, const VmRequest *request, uid_t owner_uid, Vm **ret, Problem *p) {
+        _cleanup_(vm_freep) Vm *vm = NULL;
+        const char *uuid = SD_ID128_TO_UUID_STRING(request->uuid);
+        const Vm *other;
+        int r;
+
+        r = vm_new(m, m->event, request->uuid, request->name ?: uuid, vm_on_leash_ended, &vm);
+        if (r < 0)
+                return r;
+
+        vm->owner_uid = owner_uid;
+        vm->memory = request->memory;
+        context_init(&vm->context, request->tier, request->handover);
+        r = manager_link_vm(m, vm);
+        if (r == -EEXIST) {
+                other = manager_find_vm(m, request->uuid);
+                if (other)
+                        return problem_set(
+                                p, PROBLEM_VM_EXISTS,
+                                "VM %s (%s) is admitted already, and is %s; destroy it first.",
+                                uuid, other->name, vm_state_to_string(other->state));
+                return problem_set(p, PROBLEM_VM_EXISTS,
+                                   "Another VM is named \"%s\"; give this one another name.",
+                                   vm->name);
+        }
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(vm);
+        return 0;
+}
+
+int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const char *caller,
+                      OperationAnswer answer, void *userdata, Problem *p) {
+        CreateOperation *create;
+        Operation *op;
+        Vm *vm;
+        int r;
+
+        r = check_request(m, request, p);
+        if (r >= 0)
+                r = new_vm(m, request, owner_uid, &vm, p);
+        if (r < 0)
+                return r;
+
+        r = operation_new(sizeof(CreateOperation), vm, "create", caller, &op);
+        for (size_t i = 0; i < request->n_functions && r >= 0; i++)
+                r = operation_add_scan(op, &request->functions[i].address);
+        if (r < 0) {
+                operation_free(op);
+                manager_remove_vm(m, vm);
+                return r;
+        }
+
+        create = container_of(op, CreateOperation, op);
+        create->request = *request;
+        vm_request_init(request);
+        op->decide = decide;
+        op->run = run;
+        op->done = done;
+        op->destroy = destroy;
+        op->urgent = true; /* the VM is not alive yet */
+        return operation_submit_for(&op, answer, userdata, p);
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Passing the context on: OpenContext, OpenDevice, ConfirmContext, and the leash. */
+
+#include <errno.h>
+
+#include "base/fd-util.h"
+#include "core/manager-private.h"
+
+typedef struct OpenOperation {
+        Operation op;
+        bool has_function;
+        PciAddress function;
+} OpenOperation;
+
+static int open_decide(Operation *op, Problem *p) {
+        OpenOperation *open = container_of(op, OpenOperation, op);
+        const ContextFunction *f;
+
+        if (op->work.iommufd < 0)
+                return problem_set(p, PROBLEM_WRONG_STATE,
+                                   "VM %s has handover \"none\": there is no context to open.",
+                                   op->vm->name);
+        if (open->has_function) {
+                f = context_find_function(&op->work, &open->function);
+                if (!f)
+                        return problem_set(p, PROBLEM_NO_SUCH_FUNCTION, "VM %s has no function %s.",
+                                           op->vm->name, PCI_ADDRESS_STRING(&open->function));
+                if (f->cdev < 0)
+                        return problem_set(p, PROBLEM_WRONG_STATE,
+                                           "The daemon holds no descriptor of %s: %s.",
+                                           PCI_ADDRESS_STRING(&f->address),
+                                           f->handed_over ? "ConfirmContext has passed it on"
+                                                          : "the VMM opens it itself");
+        }
+
+        op->work.shared = true;
+        return 0;
+}
+
+static void nothing_more(Operation *op) {
+        (void)op;
+}
+
+int vm_open_context(Vm *vm, const PciAddress *function, const char *caller, OperationAnswer answer,
+                    void *userdata, Problem *p) {
+        _cleanup_(operation_freep) Operation *op = NULL;
+        OpenOperation *open;
+        int r;
+
+        r = operation_new(sizeof(OpenOperation), vm, "open", caller, &op);
+        if (r < 0)
+                return r;
+
+        open = container_of(op, OpenOperation, op);
+        open->has_function = function;
+        if (function)
+                open->function = *function;
+        op->decide = open_decide;
+        op->done = nothing_more;
+        return operation_submit_for(&op, answer, userdata, p);
+}
+
+static int confirm_decide(Operation *op, Problem *p) {
+        const Vm *vm = op->vm;
+
+        if (op->work.handover != HANDOVER_DAEMON)
+                return problem_set(p, PROBLEM_WRONG_STATE,
+                                   "VM %s has handover \"%s\": there is nothing to confirm.",
+                                   vm->name, vm_handover_to_string(op->work.handover));
+        if (!leash_holds(&vm->leash))
+                return problem_set(p, PROBLEM_WRONG_STATE,
+                                   "VM %s has no leash: call SetLeash with a pidfd of the VMM "
+                                   "first, or nobody would notice its "
+                                   "end.",
+                                   vm->name);
+        if (!op->work.shared)
+                return problem_set(p, PROBLEM_WRONG_STATE,
+                                   "Nobody has opened the context of VM %s: call OpenContext, and "
+                                   "OpenDevice for each function, "
+                                   "first.",
+                                   vm->name);
+        return 0;
+}
+
+/* A descriptor kept here would leave the function bound, with DMA into a dead VM's pages. */
+static int confirm_run(Operation *op, Kernel *k, Problem *p) {
+        (void)k;
+        (void)p;
+
+        for (size_t i = 0; i < op->work.n_functions; i++) {
+                ContextFunction *f = op->work.functions + i;
+
+                if (f->cdev < 0)
+                        continue;
+                f->cdev = fd_close(f->cdev);
+                f->unplug_fd = fd_close(f->unplug_fd);
+                f->handed_over = true;
+        }
+        return 0;
+}
+
+static void confirm_done(Operation *op) {
+        if (op->result >= 0)
+                op->vm->confirmed = true;
+}
+
+int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
+                       Problem *p) {
+        _cleanup_(operation_freep) Operation *op = NULL;
+        int r;
+
+        r = operation_new(sizeof(Operation), vm, "confirm", caller, &op);
+        if (r < 0)
+                return r;
+
+        op->decide = confirm_decide;
+        op->run = confirm_run;
+        op->done = confirm_done;
+        return operation_submit_for(&op, answer, userdata, p);
+}
+
+int vm_set_leash(Vm *vm, int pidfd, Problem *p) {
+        int r;
+
+        if (!vm_is_alive(vm))
+                return problem_set(p, PROBLEM_WRONG_STATE, "VM %s is %s, so it takes no leash.",
+                                   vm->name, vm_state_to_string(vm->state));
+
+        r = leash_set_pidfd(&vm->leash, pidfd);
+        if (r == -ESRCH)
+                return problem_set(p, PROBLEM_VMM_GONE,
+                                   "The process behind the pidfd has ended already.");
+        if (r == -EINVAL || r == -EBADF)
+                return problem_set(p, PROBLEM_NOT_A_PIDFD,
+                                   "The descriptor is no pidfd: make one with pidfd_open(2).");
+        if (r < 0)
+                return r;
+
+        vm_move(vm, VM_EVENT_LEASHED);
+        manager_notify_vm(vm);
+        return 0;
+}

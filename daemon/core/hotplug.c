@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Functions and drivers that come and go while the daemon runs. */
+
+#include <errno.h>
+#include <sys/epoll.h>
+#include <time.h>
+
+#include "core/manager-private.h"
+
+/* One plug makes many events: they are waited for, and one scan answers all. */
+#define RESCAN_DELAY_USEC UINT64_C(100000)
+
+typedef struct Rescan {
+        Job job;
+        Manager *manager;
+        HostScan *scan;
+        int result;
+} Rescan;
+
+static int rescan_later(Manager *m);
+
+static void rescan_run(Job *job) {
+        Rescan *rescan = container_of(job, Rescan, job);
+        Kernel *k = rescan->manager->kernel;
+
+        rescan->result = k->ops->scan(k, NULL, 0, &rescan->scan);
+}
+
+/* Says which functions of VMs have gone or come back; that they are listed as "lost" follows from the inventory. */
+static void report_lost(Manager *m, const HostScan *before) {
+        for (Claim *claim = m->claims; claim; claim = claim->hh.next) {
+                bool is = inventory_find_function(m->inventory, &claim->function), was = false;
+
+                for (size_t i = 0; i < before->n_functions && !was; i++)
+                        was = pci_address_equal(&before->functions[i].address, &claim->function);
+                if (is == was || !claim->vm)
+                        continue;
+                log_vm(is ? LOG_INFO : LOG_WARNING, VM_UUID_STRING(claim->vm),
+                       "%s has %s the host.", PCI_ADDRESS_STRING(&claim->function),
+                       is ? "come back to" : "gone from");
+                manager_notify_vm(claim->vm);
+        }
+}
+
+static void rescan_done(Job *job) {
+        Rescan *rescan = container_of(job, Rescan, job);
+        Manager *m = rescan->manager;
+        const HostScan *before = inventory_get_scan(m->inventory);
+        _cleanup_free_ PciFunctionInfo *functions = new0(PciFunctionInfo,
+                                                         MAX(before->n_functions, (size_t)1));
+        HostScan old = { .functions = functions, .n_functions = before->n_functions };
+        int r = functions ? rescan->result : -ENOMEM;
+
+        m->rescanning = false;
+        if (r >= 0) {
+                memcpy(functions, before->functions, before->n_functions * sizeof(PciFunctionInfo));
+                r = inventory_apply(m->inventory, &rescan->scan);
+        }
+        if (r >= 0)
+                r = capacity_update(m->ledger, m->inventory, &m->config);
+        if (r >= 0) {
+                report_lost(m, &old);
+                if (m->observer.host_changed)
+                        m->observer.host_changed(m->observer.userdata);
+                manager_notify_capacity(m);
+        } else if (!m->stopping)
+                log_msg(LOG_WARNING, "Cannot read the host's functions anew: %s", strerror(-r));
+
+        host_scan_free(rescan->scan);
+        free(rescan);
+        if (m->rescan_again && !m->stopping)
+                (void)rescan_later(m);
+}
+
+static int on_rescan_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+        Rescan *rescan;
+
+        (void)s;
+        (void)usec;
+        m->rescan_again = false;
+        rescan = new0(Rescan, 1);
+        if (!rescan)
+                return 0; /* the next event asks again */
+
+        *rescan = (Rescan){ .job = { .run = rescan_run, .done = rescan_done },
+                            .manager = m,
+                            .result = -ECANCELED };
+        m->rescanning = true;
+        workers_submit(m->workers, &rescan->job);
+        return 0;
+}
+
+static int rescan_later(Manager *m) {
+        int r;
+
+        if (m->rescanning) {
+                m->rescan_again = true;
+                return 0;
+        }
+        r = sd_event_source_set_time_relative(m->rescan_timer, RESCAN_DELAY_USEC);
+        return r < 0 ? r : sd_event_source_set_enabled(m->rescan_timer, SD_EVENT_ONESHOT);
+}
+
+static int on_watch(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
+        Manager *m = userdata;
+        bool changed = false;
+        int r;
+
+        (void)s;
+        (void)fd;
+        (void)revents;
+        r = m->kernel->ops->watch_drain(m->kernel, &changed);
+        if (r < 0)
+                log_msg(LOG_WARNING, "Cannot read the host's device events: %s", strerror(-r));
+        if (changed || r < 0)
+                (void)rescan_later(m);
+        return 0;
+}
+
+int hotplug_start(Manager *m) {
+        int fd, r;
+
+        r = sd_event_add_time_relative(m->event, &m->rescan_timer, CLOCK_MONOTONIC, 0, 0,
+                                       on_rescan_timer, m);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(m->rescan_timer, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+
+        r = m->kernel->ops->watch(m->kernel, &fd);
+        if (r < 0) {
+                log_msg(LOG_WARNING, "Cannot watch for devices that come and go: %s", strerror(-r));
+                return 0;
+        }
+        return sd_event_add_io(m->event, &m->watch, fd, EPOLLIN, on_watch, m);
+}
+
+void hotplug_unplug_wanted(Vm *vm, const PciAddress *function) {
+        const ContextFunction *f = context_find_function(&vm->context, function);
+        int r;
+
+        if (!f || f->draining || !vm_is_alive(vm))
+                return;
+
+        log_vm(LOG_WARNING, VM_UUID_STRING(vm), "The host wants %s back: it is detached.",
+               PCI_ADDRESS_STRING(function));
+        r = vm_detach_function(vm, function, NULL, NULL, NULL, NULL);
+        if (r < 0)
+                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Cannot detach %s: %s",
+                       PCI_ADDRESS_STRING(function), strerror(-r));
+}

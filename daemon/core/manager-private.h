@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of core/ share among themselves. */
+
+#include "base/log.h"
+#include "core/manager.h"
+#include "vm/unplug-watch.h"
+
+/* "0000…" form of a VM's UUID, for messages. */
+#define VM_UUID_STRING(vm) SD_ID128_TO_UUID_STRING((vm)->uuid)
+
+/* ---- VMs (manager.c) ---- */
+
+/* Links a new VM; fails with -EEXIST (UUID or name), -ENOMEM. */
+int manager_link_vm(Manager *m, Vm *vm);
+
+/* Unlinks and frees a VM without operations. */
+void manager_remove_vm(Manager *m, Vm *vm);
+
+AdmissionView manager_get_view(Manager *m);
+
+void manager_notify_vm(Vm *vm);
+void manager_notify_capacity(Manager *m);
+
+/* ---- claims (claims.c) ---- */
+
+/* Claims all functions listed in @ctx for @vm, or none. -EBUSY cannot happen after an admission (asserted). */
+int claims_add(Manager *m, Vm *vm, const VmContext *ctx);
+int claims_add_one(Manager *m, Vm *vm, const PciAddress *function);
+void claims_remove(Manager *m, const PciAddress *function);
+void claims_remove_all(Manager *m, const VmContext *ctx);
+Claim *claims_find(const Manager *m, const PciAddress *function);
+
+/* ---- operations (operations.c) ---- */
+
+/* Queues *op on its VM and takes it. -EBUSY with reterr_problem when too many wait; urgent ones are always taken. */
+int operation_submit(Operation **op, Problem *reterr_problem);
+
+/* Answers the one who asked, once. */
+void operation_answer(Operation *op, int r, const Problem *problem);
+
+/* For requests of the API: sets the answer, then submits. */
+int operation_submit_for(Operation **op, OperationAnswer answer, void *userdata,
+                         Problem *reterr_problem);
+
+/* Cancels what is in flight or waits, except what takes down. @caller: only that caller's; NULL: all. */
+void vm_cancel_operations(Vm *vm, const char *caller);
+
+/* Starts taking down for a reason of VmRemoved. */
+void vm_drain(Vm *vm, const char *reason);
+
+/* What a leash calls when it ends. */
+void vm_on_leash_ended(Leash *leash, const char *reason);
+
+/* ---- probing (probing.c) ---- */
+
+typedef struct ProbeTarget {
+        uint32_t host_iommu;
+        PciAddress function;
+        KernelProbe result;
+        int error;
+} ProbeTarget;
+
+/* Probes in one job; claims the functions meanwhile for @vm (NULL: the daemon). Takes @targets. Calls @done on the loop
+ * when the levels are set. Returns 0 or -ENOMEM (then @targets is still the caller's). */
+int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
+                  void (*done)(void *userdata), void *userdata);
+
+/* ---- the host (hotplug.c) ---- */
+
+int hotplug_start(Manager *m);
+
+/* The host wants a function back that the daemon holds. */
+void hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
+
+/* ---- prepared contexts (prepared.c) ---- */
+
+/* Takes the prepared iommufd of a VM, -1 when there is none. */
+int prepared_take(Manager *m, sd_id128_t uuid);
+void prepared_name_vanished(Manager *m, const char *name);
+void prepared_free_all(Manager *m);

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+
+#include "base/fd-util.h"
+#include "core/manager-private.h"
+
+/* ---- the VMs, sorted by UUID ---- */
+
+static int uuid_compare(const sd_id128_t *a, const sd_id128_t *b) {
+        return memcmp(a->bytes, b->bytes, sizeof(a->bytes));
+}
+
+/* The index of the first VM whose UUID is not before @uuid. */
+static size_t vm_lower_bound(const Manager *m, const sd_id128_t *uuid) {
+        size_t low = 0, high = m->n_vms;
+
+        while (low < high) {
+                size_t middle = low + (high - low) / 2;
+
+                if (uuid_compare(&m->vms[middle]->uuid, uuid) < 0)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+Vm *manager_find_vm(const Manager *m, sd_id128_t uuid) {
+        size_t i = vm_lower_bound(m, &uuid);
+
+        return i < m->n_vms && sd_id128_equal(m->vms[i]->uuid, uuid) ? m->vms[i] : NULL;
+}
+
+size_t manager_first_after(const Manager *m, sd_id128_t uuid) {
+        size_t i = vm_lower_bound(m, &uuid);
+
+        return i < m->n_vms && sd_id128_equal(m->vms[i]->uuid, uuid) ? i + 1 : i;
+}
+
+Vm *manager_find_vm_by_name(const Manager *m, const char *name) {
+        Vm *vm;
+
+        HASH_FIND(hh_name, m->vms_by_name, name, strlen(name), vm);
+        return vm;
+}
+
+int manager_link_vm(Manager *m, Vm *vm) {
+        size_t i = vm_lower_bound(m, &vm->uuid);
+
+        if ((i < m->n_vms && sd_id128_equal(m->vms[i]->uuid, vm->uuid)) ||
+            manager_find_vm_by_name(m, vm->name))
+                return -EEXIST;
+
+        if (m->n_vms == m->n_vms_allocated) {
+                size_t n = MAX(m->n_vms_allocated * 2, (size_t)16);
+                Vm **grown = reallocarray(m->vms, n, sizeof(Vm *));
+
+                if (!grown)
+                        return -ENOMEM;
+                m->vms = grown;
+                m->n_vms_allocated = n;
+        }
+
+        HASH_ADD_KEYPTR(hh_name, m->vms_by_name, vm->name, strlen(vm->name), vm);
+        if (!vm->hh_name.tbl)
+                return -ENOMEM;
+
+        memmove(m->vms + i + 1, m->vms + i, (m->n_vms - i) * sizeof(Vm *));
+        m->vms[i] = vm;
+        m->n_vms++;
+        return 0;
+}
+
+void manager_remove_vm(Manager *m, Vm *vm) {
+        size_t i = vm_lower_bound(m, &vm->uuid);
+
+        assert(i < m->n_vms && m->vms[i] == vm);
+        m->n_vms--;
+        memmove(m->vms + i, m->vms + i + 1, (m->n_vms - i) * sizeof(Vm *));
+        HASH_DELETE(hh_name, m->vms_by_name, vm);
+        vm_free(vm);
+        manager_notify_capacity(m);
+}
+
+/* ---- what deciders see, what observers hear ---- */
+
+static const char *get_holder(void *userdata, const PciAddress *function) {
+        const Claim *claim = claims_find(userdata, function);
+
+        if (!claim)
+                return NULL;
+        return claim->vm ? claim->vm->name : "(none: the daemon is probing with it)";
+}
+
+AdmissionView manager_get_view(Manager *m) {
+        return (AdmissionView){
+                .inventory = m->inventory,
+                .ledger = m->ledger,
+                .config = &m->config,
+                .get_holder = get_holder,
+                .userdata = m,
+        };
+}
+
+void manager_notify_vm(Vm *vm) {
+        ManagerObserver *o = &vm->manager->observer;
+
+        if (vm->announced && o->vm_changed)
+                o->vm_changed(o->userdata, vm);
+}
+
+void manager_notify_capacity(Manager *m) {
+        uint64_t generation = ledger_get_generation(m->ledger);
+
+        if (generation == m->ledger_generation)
+                return;
+        m->ledger_generation = generation;
+        if (m->observer.capacity_changed)
+                m->observer.capacity_changed(m->observer.userdata);
+}
+
+int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *reterr_problem) {
+        AdmissionView view = manager_get_view(m);
+        const Vm *vm;
+        int r;
+
+        r = admission_complete_request(request, &m->config, reterr_problem);
+        if (r < 0)
+                return r;
+        vm = manager_find_vm(m, request->uuid)
+                     ?: request->name ? manager_find_vm_by_name(m, request->name)
+                                      : NULL;
+        if (vm)
+                return problem_set(reterr_problem, PROBLEM_VM_EXISTS,
+                                   "VM %s (%s) is admitted already.", VM_UUID_STRING(vm), vm->name);
+        return admission_decide_vm(&view, request, ret, reterr_problem);
+}
+
+void manager_name_vanished(Manager *m, const char *name) {
+        /* A leash that ends may free its VM, which moves the array. */
+        for (size_t i = 0; i < m->n_vms;) {
+                Vm *vm = m->vms[i];
+
+                vm_cancel_operations(vm, name);
+                (void)leash_name_vanished(&vm->leash, name);
+                if (i < m->n_vms && m->vms[i] == vm)
+                        i++;
+        }
+        prepared_name_vanished(m, name);
+}
+
+/* ---- life ---- */
+
+static int first_scan(Manager *m) {
+        HostScan *scan = NULL;
+        int r;
+
+        r = m->kernel->ops->scan(m->kernel, NULL, 0, &scan);
+        if (r >= 0)
+                r = inventory_apply(m->inventory, &scan);
+        host_scan_free(scan);
+        if (r >= 0)
+                r = capacity_update(m->ledger, m->inventory, &m->config);
+        m->ledger_generation = ledger_get_generation(m->ledger);
+        return r;
+}
+
+int manager_new(sd_event *event, Kernel *kernel, const Config *config, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = new0(Manager, 1);
+        int r;
+
+        if (!m)
+                return -ENOMEM;
+
+        m->event = sd_event_ref(event);
+        m->config = *config;
+        m->kernel = kernel;
+        r = inventory_new(&m->inventory);
+        if (r >= 0)
+                r = ledger_new(&m->ledger);
+        if (r >= 0)
+                r = workers_new(event, (unsigned)config->workers, &m->workers);
+        if (r >= 0)
+                r = first_scan(m);
+        if (r >= 0)
+                r = hotplug_start(m);
+        if (r < 0) {
+                m->kernel = NULL; /* still the caller's */
+                return r;
+        }
+
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+
+        m->stopping = true;
+        m->observer = (ManagerObserver){};
+        /* Retries wait on timers, not on workers: they end now. */
+        for (size_t i = m->n_vms; i-- > 0;) {
+                Operation *op = m->vms[i]->operation;
+
+                if (op && op->retry)
+                        op->retry = sd_event_source_disable_unref(op->retry),
+                        op->job.done(&op->job);
+        }
+        workers_free(m->workers);
+        sd_event_source_disable_unref(m->watch);
+        sd_event_source_disable_unref(m->rescan_timer);
+
+        while (m->n_vms > 0)
+                manager_remove_vm(m, m->vms[m->n_vms - 1]);
+        free(m->vms);
+        prepared_free_all(m);
+        for (Claim *claim, *next = m->claims; (claim = next);) {
+                next = claim->hh.next;
+                claims_remove(m, &claim->function);
+        }
+
+        ledger_free(m->ledger);
+        inventory_free(m->inventory);
+        kernel_free(m->kernel);
+        sd_event_unref(m->event);
+        free(m);
+        return NULL;
+}

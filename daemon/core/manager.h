@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * The manager owns everything that lives as long as the daemon: kernel, inventory, ledger, workers, VMs, and wires them. It
+ * knows nothing of D-Bus: whoever shows it to the world registers an observer.
+ *
+ * All of it belongs to the event loop's thread. Requests that touch the kernel answer later, through OperationAnswer.
+ */
+
+#include <systemd/sd-event.h>
+
+#include "core/admission.h"
+#include "core/workers.h"
+#include "inventory/inventory.h"
+#include "ledger/ledger.h"
+#include "policy/config.h"
+#include "vm/operation.h"
+#include "vm/vm.h"
+
+typedef struct ManagerObserver {
+        void (*vm_added)(void *userdata, const Vm *vm);
+        void (*vm_removed)(void *userdata, const Vm *vm, const char *reason);
+        void (*vm_changed)(void *userdata, const Vm *vm);
+        void (*capacity_changed)(void *userdata);
+        void (*host_changed)(void *userdata); /* IOMMUs, functions or kernel levels */
+        void *userdata;
+} ManagerObserver;
+
+/* Who holds a PCI function: a VM, or the daemon itself while it probes (vm == NULL). */
+typedef struct Claim {
+        PciAddress function;
+        Vm *vm;
+        UT_hash_handle hh;
+} Claim;
+
+typedef struct PreparedContext PreparedContext;
+
+struct Manager {
+        sd_event *event;
+        Kernel *kernel;
+        Config config;
+        Inventory *inventory;
+        Ledger *ledger;
+        Workers *workers;
+        ManagerObserver observer;
+
+        Vm **vms; /* sorted by UUID */
+        size_t n_vms, n_vms_allocated;
+        Vm *vms_by_name;
+        Claim *claims;
+        PreparedContext *prepared;
+        size_t n_prepared;
+
+        sd_event_source *watch, *rescan_timer;
+        bool rescanning, rescan_again;
+        uint64_t ledger_generation; /* last reported */
+        bool stopping;
+};
+
+/* Makes the manager and takes @kernel over. Scans the host once, so that it can answer at once. */
+int manager_new(sd_event *event, Kernel *kernel, const Config *config, Manager **ret);
+
+/* Waits for kernel calls that run, drops every VM's descriptors, and asserts that the ledger is balanced. */
+Manager *manager_free(Manager *m);
+DEFINE_CLEANUP(Manager, manager_free);
+
+/* ---- VMs ---- */
+
+Vm *manager_find_vm(const Manager *m, sd_id128_t uuid);
+Vm *manager_find_vm_by_name(const Manager *m, const char *name);
+
+/* The index in m->vms of the first VM after @uuid. */
+size_t manager_first_after(const Manager *m, sd_id128_t uuid);
+
+/* Admits and builds a VM. Takes over *request (reset). Answers through @answer unless it returns an error at once, with
+ * reterr_problem. @caller: unique name, or NULL. */
+int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const char *caller,
+                      OperationAnswer answer, void *userdata, Problem *reterr_problem);
+
+/* Decides as manager_create_vm() would, on the inventory as it is. *request is completed. */
+int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *reterr_problem);
+
+/* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too
+ * many wait, and -ENOMEM. */
+int vm_attach_function(Vm *vm, const FunctionRequest *function, const char *caller,
+                       OperationAnswer answer, void *userdata, Problem *reterr_problem);
+int vm_detach_function(Vm *vm, const PciAddress *function, const char *caller,
+                       OperationAnswer answer, void *userdata, Problem *reterr_problem);
+int vm_create_viommu(Vm *vm, uint32_t host_iommu, const char *caller, OperationAnswer answer,
+                     void *userdata, Problem *reterr_problem);
+int vm_destroy_viommu(Vm *vm, uint32_t host_iommu, const char *caller, OperationAnswer answer,
+                      void *userdata, Problem *reterr_problem);
+/* @mapping.fd is duplicated. */
+int vm_map_memory(Vm *vm, const KernelMapping *mapping, const char *caller, OperationAnswer answer,
+                  void *userdata, Problem *reterr_problem);
+int vm_unmap_memory(Vm *vm, uint64_t iova, uint64_t length, const char *caller,
+                    OperationAnswer answer, void *userdata, Problem *reterr_problem);
+
+/* Marks the context as given to somebody; when it answers 0, vm->context may be passed on. @function: NULL for the iommufd,
+ * else the function whose descriptor is wanted. */
+int vm_open_context(Vm *vm, const PciAddress *function, const char *caller, OperationAnswer answer,
+                    void *userdata, Problem *reterr_problem);
+int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
+                       Problem *reterr_problem);
+
+/* Takes the VM down. Without @force a VM that has been handed over and whose leash holds is left alone (-EBADFD). */
+int vm_destroy(Vm *vm, bool force, const char *caller, OperationAnswer answer, void *userdata,
+               Problem *reterr_problem);
+
+/* Immediate: hangs the VM on a pidfd, which is duplicated. */
+int vm_set_leash(Vm *vm, int pidfd, Problem *reterr_problem);
+
+/* Immediate: asks the operation in flight to stop. */
+int vm_cancel(Vm *vm, Problem *reterr_problem);
+
+/* ---- the host ---- */
+
+/* A fresh iommufd for a VM to come; the answer's caller gets it by manager_get_prepared(). */
+int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,
+                            void *userdata, Problem *reterr_problem);
+int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd);
+
+/* Probes one host IOMMU with an idle function; answers 0 also when there is none to do it with (level unknown). */
+int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void *userdata,
+                  Problem *reterr_problem);
+
+/* A bus name has vanished: what was asked in its name and is not done yet is undone. */
+void manager_name_vanished(Manager *m, const char *name);

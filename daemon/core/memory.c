@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* MapMemory and UnmapMemory: guest memory in the VM's IOAS, pinned, and charged where it goes beyond the request. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <unistd.h>
+
+#include "base/fd-util.h"
+#include "core/manager-private.h"
+#include "vm/guest-memory.h"
+
+typedef struct MemoryOperation {
+        Operation op;
+        KernelMapping mapping; /* fd: a duplicate of the operation's own, -1 when unmapping */
+} MemoryOperation;
+
+/* What of @mapped_bytes is not covered by the memory that the VM asked for. */
+static uint64_t excess(const Vm *vm, uint64_t mapped_bytes) {
+        return mapped_bytes > vm->memory ? mapped_bytes - vm->memory : 0;
+}
+
+static int check_daemon_handover(const Operation *op, Problem *p) {
+        if (op->work.handover == HANDOVER_DAEMON)
+                return 0;
+        return problem_set(p, PROBLEM_WRONG_STATE,
+                           "VM %s has handover \"%s\": its VMM maps memory itself.", op->vm->name,
+                           vm_handover_to_string(op->work.handover));
+}
+
+static int check_range(const KernelMapping *m, Problem *p) {
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), end;
+
+        if (m->length == 0 || m->length % page || m->iova % page || m->offset % page)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "offset 0x%" PRIx64 ", length 0x%" PRIx64 " and iova 0x%" PRIx64
+                                   " have to be multiples of the page size, %" PRIu64
+                                   ", and the length not 0.",
+                                   m->offset, m->length, m->iova, page);
+        if (__builtin_add_overflow(m->iova, m->length - 1, &end) ||
+            __builtin_add_overflow(m->offset, m->length, &end))
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "The range of 0x%" PRIx64 " bytes at 0x%" PRIx64
+                                   " leaves the address space.",
+                                   m->length, m->iova);
+        return 0;
+}
+
+static int map_decide(Operation *op, Problem *p) {
+        MemoryOperation *map = container_of(op, MemoryOperation, op);
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+        _cleanup_(demand_set_done) DemandSet demands = {};
+        int r;
+
+        r = check_daemon_handover(op, p);
+        if (r < 0)
+                return r;
+        if (op->work.n_mappings >= m->config.max_mappings_per_vm)
+                return problem_set_amounts(
+                        p, PROBLEM_LIMITS_EXCEEDED, op->work.n_mappings + 1,
+                        m->config.max_mappings_per_vm,
+                        "VM %s has %zu mappings, MaxMappingsPerVm= allows no more.", vm->name,
+                        op->work.n_mappings);
+        if (op->work.mapped_bytes + map->mapping.length < map->mapping.length)
+                return -EOVERFLOW;
+
+        r = demand_set_add(&demands, RESOURCE_PINNED_MEMORY, 0,
+                           excess(vm, op->work.mapped_bytes + map->mapping.length) -
+                                   excess(vm, op->work.mapped_bytes));
+        return r < 0 ? r : ledger_charge(m->ledger, &demands, &op->receipt, p);
+}
+
+static int map_run(Operation *op, Kernel *k, Problem *p) {
+        const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
+        int r;
+
+        r = guest_memory_check(m->fd, m->offset, m->length, m->writable, p);
+        return r < 0 ? r : context_map(k, &op->work, m, p);
+}
+
+static void map_done(Operation *op) {
+        if (op->result >= 0)
+                receipt_merge(op->vm->receipt, &op->receipt);
+        else
+                op->receipt = receipt_done(op->receipt);
+}
+
+static int unmap_decide(Operation *op, Problem *p) {
+        return check_daemon_handover(op, p);
+}
+
+static int unmap_run(Operation *op, Kernel *k, Problem *p) {
+        const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
+
+        return context_unmap(k, &op->work, m->iova, m->length, p);
+}
+
+static void unmap_done(Operation *op) {
+        const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
+        Vm *vm = op->vm;
+        DemandSet freed = {};
+
+        if (op->result < 0)
+                return;
+        if (demand_set_add(&freed, RESOURCE_PINNED_MEMORY, 0,
+                           excess(vm, vm->context.mapped_bytes + m->length) -
+                                   excess(vm, vm->context.mapped_bytes)) >= 0)
+                receipt_give_back(vm->receipt, &freed);
+        demand_set_done(&freed);
+}
+
+static void forget(Operation *op) {
+        fd_close(container_of(op, MemoryOperation, op)->mapping.fd);
+}
+
+int vm_map_memory(Vm *vm, const KernelMapping *mapping, const char *caller, OperationAnswer answer,
+                  void *userdata, Problem *p) {
+        _cleanup_(operation_freep) Operation *op = NULL;
+        MemoryOperation *map;
+        int r;
+
+        r = check_range(mapping, p);
+        if (r >= 0)
+                r = operation_new(sizeof(MemoryOperation), vm, "map", caller, &op);
+        if (r < 0)
+                return r;
+
+        map = container_of(op, MemoryOperation, op);
+        map->mapping = *mapping;
+        map->mapping.fd = fd_dup(mapping->fd);
+        op->decide = map_decide;
+        op->run = map_run;
+        op->done = map_done;
+        op->destroy = forget;
+        if (map->mapping.fd < 0)
+                return map->mapping.fd;
+        return operation_submit_for(&op, answer, userdata, p);
+}
+
+int vm_unmap_memory(Vm *vm, uint64_t iova, uint64_t length, const char *caller,
+                    OperationAnswer answer, void *userdata, Problem *p) {
+        _cleanup_(operation_freep) Operation *op = NULL;
+        int r;
+
+        r = operation_new(sizeof(MemoryOperation), vm, "unmap", caller, &op);
+        if (r < 0)
+                return r;
+
+        container_of(op, MemoryOperation, op)->mapping = (KernelMapping){ .fd = -1,
+                                                                          .iova = iova,
+                                                                          .length = length };
+        op->decide = unmap_decide;
+        op->run = unmap_run;
+        op->done = unmap_done;
+        return operation_submit_for(&op, answer, userdata, p);
+}

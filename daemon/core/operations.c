@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Carries operations through their steps (vm/operation.h): one at a time for each VM, any number of VMs at once. */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <time.h>
+
+#include "core/manager-private.h"
+
+#define BUSY_RETRY_USEC UINT64_C(100000)
+
+static void operation_begin(Operation *op);
+
+void operation_answer(Operation *op, int r, const Problem *problem) {
+        OperationAnswer answer = TAKE_PTR(op->answer);
+
+        if (answer)
+                answer(op->userdata, r, problem);
+}
+
+/* The last step: the operation leaves the queue, and the next one begins. */
+static void operation_finish(Operation *op, int r) {
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+
+        op->result = r;
+        op->done(op);
+        operation_answer(op, op->result, &op->problem);
+
+        assert(vm->operation == op);
+        vm->operation = op->next;
+        vm->n_operations--;
+        operation_free(op);
+
+        r = unplug_watches_sync(vm, m->event, hotplug_unplug_wanted);
+        if (r < 0)
+                log_vm(LOG_WARNING, VM_UUID_STRING(vm), "Cannot watch for unplug requests: %s",
+                       strerror(-r));
+        manager_notify_capacity(m);
+        manager_notify_vm(vm);
+
+        if (vm->operation)
+                operation_begin(vm->operation);
+        else if (vm->state == VM_RELEASED)
+                manager_remove_vm(m, vm);
+}
+
+static void on_run(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+
+        op->result = op->run(op, op->vm->manager->kernel, &op->problem);
+}
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+        Operation *op = userdata;
+
+        (void)usec;
+        (void)s;
+        op->retry = sd_event_source_disable_unref(op->retry);
+        op->problem = (Problem){};
+        workers_submit(op->vm->manager->workers, &op->job);
+        return 0;
+}
+
+/* Whether a run that said "busy" is to be repeated; then a timer has been set. */
+static bool retry_later(Operation *op) {
+        Manager *m = op->vm->manager;
+        uint64_t now;
+
+        if (op->result != -EBUSY || op->retry_until_usec == 0 || atomic_load(&op->cancelled) ||
+            m->stopping)
+                return false;
+        if (sd_event_now(m->event, CLOCK_MONOTONIC, &now) < 0 || now >= op->retry_until_usec)
+                return false;
+        return sd_event_add_time_relative(m->event, &op->retry, CLOCK_MONOTONIC, BUSY_RETRY_USEC, 0,
+                                          on_retry, op) >= 0;
+}
+
+/* What the worker left is the VM's context from here on, also when it failed. */
+static void adopt_work(Operation *op) {
+        context_done(&op->vm->context);
+        op->vm->context = op->work;
+        context_init(&op->work, op->vm->context.tier, op->vm->context.handover);
+}
+
+static void on_run_done(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+
+        if (retry_later(op))
+                return;
+        adopt_work(op);
+        operation_finish(op, op->result);
+}
+
+static void operation_decide(Operation *op) {
+        int r;
+
+        r = context_copy(&op->vm->context, &op->work);
+        if (r >= 0)
+                r = op->decide(op, &op->problem);
+        if (r < 0) {
+                operation_finish(op, r);
+                return;
+        }
+
+        if (op->run) {
+                op->result = -ECANCELED; /* if the pool stops before it comes to this */
+                op->job = (Job){ .run = on_run, .done = on_run_done };
+                workers_submit(op->vm->manager->workers, &op->job);
+        } else {
+                adopt_work(op);
+                operation_finish(op, 0);
+        }
+}
+
+/* The functions named may be behind IOMMUs whose level nobody has asked for yet; now they are looked at anyway. */
+static void on_probed(void *userdata) {
+        operation_decide(userdata);
+}
+
+static bool start_probe(Operation *op) {
+        Manager *m = op->vm->manager;
+        AdmissionView view = manager_get_view(m);
+        ProbeTarget *targets = new0(ProbeTarget, MAX(op->n_scan, (size_t)1));
+        size_t n = 0;
+
+        for (size_t i = 0; targets && i < op->n_scan; i++) {
+                uint32_t host_iommu;
+                bool seen = false;
+
+                if (!admission_wants_probe(&view, op->vm->context.tier, op->scan + i, &host_iommu))
+                        continue;
+                for (size_t j = 0; j < n; j++)
+                        seen |= targets[j].host_iommu == host_iommu;
+                if (!seen)
+                        targets[n++] = (ProbeTarget){ .host_iommu = host_iommu,
+                                                      .function = op->scan[i] };
+        }
+
+        /* Without a probe the decision says what is missing. */
+        if (n == 0 || probing_start(m, op->vm, targets, n, on_probed, op) < 0) {
+                free(targets);
+                return false;
+        }
+        return true;
+}
+
+static void on_scan(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+        Kernel *k = op->vm->manager->kernel;
+
+        op->result = k->ops->scan(k, op->scan, op->n_scan, &op->scanned);
+}
+
+static void on_scan_done(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+        Manager *m = op->vm->manager;
+        int r = op->result;
+
+        if (r >= 0)
+                r = inventory_apply_partial(m->inventory, op->scan, op->n_scan, op->scanned);
+        if (r < 0) {
+                operation_finish(op, r);
+                return;
+        }
+        if (!atomic_load(&op->cancelled) && start_probe(op))
+                return;
+        operation_decide(op);
+}
+
+/* Whether an operation may begin now that its turn has come. */
+static int check_turn(Operation *op) {
+        Vm *vm = op->vm;
+
+        if (vm->manager->stopping)
+                return problem_set(&op->problem, PROBLEM_CANCELLED, "The daemon is stopping.");
+        if (atomic_load(&op->cancelled))
+                return problem_set(&op->problem, PROBLEM_CANCELLED,
+                                   "The operation was cancelled before it began.");
+        if (!op->urgent && !vm_is_alive(vm))
+                return problem_set(&op->problem, PROBLEM_WRONG_STATE,
+                                   "VM %s is %s, so it takes no more requests.", vm->name,
+                                   vm_state_to_string(vm->state));
+        return 0;
+}
+
+static void operation_begin(Operation *op) {
+        Manager *m = op->vm->manager;
+        int r;
+
+        (void)sd_event_now(m->event, CLOCK_MONOTONIC, &op->started_usec);
+        r = check_turn(op);
+        if (r < 0) {
+                operation_finish(op, r);
+                return;
+        }
+
+        if (op->n_scan == 0) {
+                operation_decide(op);
+                return;
+        }
+        op->result = -ECANCELED;
+        op->job = (Job){ .run = on_scan, .done = on_scan_done };
+        workers_submit(m->workers, &op->job);
+}
+
+int operation_submit(Operation **op, Problem *reterr_problem) {
+        Operation *mine = *op, **tail;
+        Vm *vm = mine->vm;
+        uint64_t limit = vm->manager->config.max_operations_per_vm;
+
+        if (!mine->urgent && vm->n_operations > limit)
+                return problem_set_amounts(
+                        reterr_problem, PROBLEM_BUSY, vm->n_operations, limit,
+                        "%zu operations of VM %s wait already (MaxOperationsPerVm=%" PRIu64
+                        "): try again "
+                        "when they are done.",
+                        vm->n_operations, vm->name, limit);
+
+        for (tail = &vm->operation; *tail; tail = &(*tail)->next)
+                ;
+        *tail = TAKE_PTR(*op);
+        vm->n_operations++;
+        if (vm->operation == mine)
+                operation_begin(mine);
+        return 0;
+}
+
+int operation_submit_for(Operation **op, OperationAnswer answer, void *userdata,
+                         Problem *reterr_problem) {
+        Operation *mine = *op;
+        int r;
+
+        mine->answer = answer;
+        mine->userdata = userdata;
+        r = operation_submit(op, reterr_problem);
+        if (r < 0)
+                mine->answer = NULL;
+        return r;
+}
+
+void vm_cancel_operations(Vm *vm, const char *caller) {
+        for (Operation *op = vm->operation; op; op = op->next)
+                if (!op->takes_down && (!caller || (op->caller && streq(op->caller, caller))))
+                        atomic_store(&op->cancelled, true);
+}
+
+int vm_cancel(Vm *vm, Problem *reterr_problem) {
+        if (!vm->operation || vm->operation->takes_down)
+                return problem_set(reterr_problem, PROBLEM_WRONG_STATE,
+                                   "VM %s has no operation in flight to cancel.", vm->name);
+        atomic_store(&vm->operation->cancelled, true);
+        return 0;
+}

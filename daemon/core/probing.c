@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Finding out the kernel level of host IOMMUs with functions that are free for it. */
+
+#include <errno.h>
+
+#include "core/manager-private.h"
+
+typedef struct Probing {
+        Job job;
+        Manager *manager;
+        ProbeTarget *targets;
+        size_t n_targets;
+        void (*done)(void *userdata);
+        void *userdata;
+} Probing;
+
+static void probing_run(Job *job) {
+        Probing *probing = container_of(job, Probing, job);
+
+        for (size_t i = 0; i < probing->n_targets; i++) {
+                ProbeTarget *t = probing->targets + i;
+
+                t->error = kernel_probe(probing->manager->kernel, &t->function, &t->result);
+        }
+}
+
+static void probing_done(Job *job) {
+        Probing *probing = container_of(job, Probing, job);
+        Manager *m = probing->manager;
+
+        for (size_t i = 0; i < probing->n_targets; i++) {
+                const ProbeTarget *t = probing->targets + i;
+                const HostIommu *iommu = inventory_find_iommu(m->inventory, t->host_iommu);
+                char reason[KERNEL_LEVEL_REASON_SIZE];
+                KernelLevel level;
+
+                claims_remove(m, &t->function);
+                if (t->error < 0 || !iommu)
+                        continue;
+                level = kernel_level_decide(&iommu->info, &t->result, reason);
+                inventory_set_level(m->inventory, t->host_iommu, level, reason);
+                log_msg(LOG_INFO, "%s is at kernel level \"%s\": %s", iommu->info.name,
+                        kernel_level_to_string(level), reason);
+        }
+        if (m->observer.host_changed)
+                m->observer.host_changed(m->observer.userdata);
+        probing->done(probing->userdata);
+        free(probing->targets);
+        free(probing);
+}
+
+int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
+                  void (*done)(void *userdata), void *userdata) {
+        Probing *probing = new0(Probing, 1);
+        size_t n = 0;
+        int r = 0;
+
+        if (!probing)
+                return -ENOMEM;
+
+        while (n < n_targets && r >= 0) {
+                targets[n].error = -ECANCELED; /* if the pool stops before it comes to this */
+                r = claims_add_one(m, vm, &targets[n].function);
+                n += r >= 0;
+        }
+        if (r < 0) {
+                while (n-- > 0)
+                        claims_remove(m, &targets[n].function);
+                free(probing);
+                return r;
+        }
+
+        *probing = (Probing){
+                .job = { .run = probing_run, .done = probing_done },
+                .manager = m,
+                .targets = targets,
+                .n_targets = n_targets,
+                .done = done,
+                .userdata = userdata,
+        };
+        workers_submit(m->workers, &probing->job);
+        return 0;
+}
+
+/* ---- on demand ---- */
+
+typedef struct ProbeRequest {
+        OperationAnswer answer;
+        void *userdata;
+} ProbeRequest;
+
+static void on_probed(void *userdata) {
+        ProbeRequest *request = userdata;
+
+        request->answer(request->userdata, 0, NULL);
+        free(request);
+}
+
+/* A function that may be reset: on vfio-pci, free, and alone in its group or with free ones only. */
+static bool is_idle(Manager *m, const PciFunctionInfo *f) {
+        const HostScan *scan = inventory_get_scan(m->inventory);
+
+        if (f->is_bridge || !pci_function_is_on_vfio(f))
+                return false;
+        for (size_t i = 0; i < scan->n_functions; i++)
+                if (scan->functions[i].group == f->group &&
+                    claims_find(m, &scan->functions[i].address))
+                        return false;
+        return true;
+}
+
+int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void *userdata,
+                  Problem *p) {
+        const HostScan *scan = inventory_get_scan(m->inventory);
+        const HostIommu *iommu = inventory_find_iommu(m->inventory, host_iommu);
+        ProbeRequest *request;
+        ProbeTarget *target;
+        int r;
+
+        if (m->stopping)
+                return problem_set(p, PROBLEM_CANCELLED, "The daemon is stopping.");
+        if (!iommu)
+                return problem_set(p, PROBLEM_NO_HOST_IOMMU, "There is no such host IOMMU.");
+
+        request = new0(ProbeRequest, 1);
+        target = new0(ProbeTarget, 1);
+        if (!request || !target) {
+                free(request);
+                free(target);
+                return -ENOMEM;
+        }
+        *request = (ProbeRequest){ .answer = answer, .userdata = userdata };
+
+        /* VFs come after their PF, and a PF on vfio-pci has its VFs ask for a token: the first idle one is a good choice. */
+        for (size_t i = 0; i < scan->n_functions; i++)
+                if (scan->functions[i].host_iommu == host_iommu &&
+                    is_idle(m, scan->functions + i)) {
+                        *target = (ProbeTarget){ .host_iommu = host_iommu,
+                                                 .function = scan->functions[i].address };
+                        r = probing_start(m, NULL, target, 1, on_probed, request);
+                        if (r < 0) {
+                                free(request);
+                                free(target);
+                        }
+                        return r;
+                }
+
+        if (iommu->level == KERNEL_LEVEL_UNKNOWN)
+                inventory_set_level(
+                        m->inventory, host_iommu, KERNEL_LEVEL_UNKNOWN,
+                        "There is no idle function on vfio-pci behind it to probe with.");
+        free(target);
+        on_probed(request);
+        return 0;
+}

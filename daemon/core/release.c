@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Taking a VM down: kernel first, then the ledger, then the word to the world. Whoever wishes it or whatever ended, it goes
+ * this way. What cannot be shown to be gone is quarantined: charged, visible, and tried again from time to time.
+ */
+
+#include <errno.h>
+#include <time.h>
+
+#include "core/manager-private.h"
+
+#define QUARANTINE_RETRY_USEC UINT64_C(10000000)
+
+static int on_quarantine_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+        Vm *vm = userdata;
+
+        (void)s;
+        (void)usec;
+        vm->retry = sd_event_source_disable_unref(vm->retry);
+        vm_drain(vm, vm->end_reason);
+        return 0;
+}
+
+static int decide(Operation *op, Problem *p) {
+        Vm *vm = op->vm;
+
+        (void)p;
+        vm->retry = sd_event_source_disable_unref(vm->retry);
+        leash_done(&vm->leash);
+        if (vm->state != VM_RELEASED)
+                vm_move(vm, VM_EVENT_DRAIN);
+        manager_notify_vm(vm);
+        return 0;
+}
+
+static int run(Operation *op, Kernel *k, Problem *p) {
+        return context_teardown(k, &op->work, p);
+}
+
+static void quarantine(Operation *op) {
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+        bool news = !streq(vm->state_reason, op->problem.text);
+
+        memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
+        vm_move(vm, VM_EVENT_STUCK);
+        if (news)
+                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Quarantined, it could not be taken down: %s",
+                       vm->state_reason[0] ? vm->state_reason : strerror(-op->result));
+        if (!m->stopping)
+                (void)sd_event_add_time_relative(m->event, &vm->retry, CLOCK_MONOTONIC,
+                                                 QUARANTINE_RETRY_USEC, 0, on_quarantine_retry, vm);
+}
+
+static void done(Operation *op) {
+        Vm *vm = op->vm;
+        Manager *m = vm->manager;
+
+        if (vm->state == VM_RELEASED) /* a second wish, behind the one that did it */
+                op->result = 0;
+        if (vm->state != VM_DRAINING)
+                return;
+        if (op->result < 0) {
+                quarantine(op);
+                return;
+        }
+
+        claims_remove_all(m, &vm->context);
+        vm->receipt = receipt_done(vm->receipt);
+        vm_move(vm, VM_EVENT_GONE);
+        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Released VM \"%s\" (%s).", vm->name, vm->end_reason);
+        if (vm->announced && m->observer.vm_removed)
+                m->observer.vm_removed(m->observer.userdata, vm, vm->end_reason);
+        vm->announced = false;
+}
+
+/* Queues the taking down, and cancels what is before it. */
+static int submit(Vm *vm, const char *reason, OperationAnswer answer, void *userdata, Problem *p) {
+        Operation *op;
+        int r;
+
+        r = operation_new(sizeof(Operation), vm, "destroy", NULL, &op);
+        if (r < 0)
+                return r;
+
+        vm->end_reason = reason;
+        op->decide = decide;
+        op->run = run;
+        op->done = done;
+        op->urgent = op->takes_down = true;
+        vm_cancel_operations(vm, NULL);
+        return operation_submit_for(&op, answer, userdata, p);
+}
+
+void vm_drain(Vm *vm, const char *reason) {
+        int r = submit(vm, reason, NULL, NULL, NULL);
+
+        if (r < 0) {
+                log_vm(LOG_ERR, VM_UUID_STRING(vm),
+                       "Cannot take the VM down now (%s), trying again.", strerror(-r));
+                (void)sd_event_add_time_relative(vm->manager->event, &vm->retry, CLOCK_MONOTONIC,
+                                                 QUARANTINE_RETRY_USEC, 0, on_quarantine_retry, vm);
+                vm->end_reason = reason;
+        }
+}
+
+void vm_on_leash_ended(Leash *leash, const char *reason) {
+        Vm *vm = container_of(leash, Vm, leash);
+
+        log_vm(LOG_INFO, VM_UUID_STRING(vm), "The leash of VM \"%s\" has ended (%s).", vm->name,
+               reason);
+        vm_drain(vm, reason);
+}
+
+int vm_destroy(Vm *vm, bool force, const char *caller, OperationAnswer answer, void *userdata,
+               Problem *p) {
+        (void)caller; /* taking down goes on when the one who asked leaves */
+
+        if (!force && leash_holds(&vm->leash) &&
+            (vm->context.shared || vm->context.handover != HANDOVER_DAEMON))
+                return problem_set(p, PROBLEM_WRONG_STATE,
+                                   "The VMM of VM %s is alive and has its context: end the VMM, "
+                                   "which takes the VM down, or "
+                                   "insist with option \"force\".",
+                                   vm->name);
+        return submit(vm, "destroyed", answer, userdata, p);
+}

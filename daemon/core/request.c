@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "core/request.h"
+
+#include <errno.h>
+
+#include "base/fd-util.h"
+
+void vm_request_init(VmRequest *request) {
+        *request = (VmRequest){ .leash = LEASH_PIDFD, .leash_pidfd = -1 };
+}
+
+void vm_request_done(VmRequest *request) {
+        free(request->name);
+        free(request->functions);
+        fd_close(request->leash_pidfd);
+        vm_request_init(request);
+}
+
+int vm_request_add_function(VmRequest *request, const FunctionRequest *function) {
+        FunctionRequest *grown = reallocarray(request->functions, request->n_functions + 1,
+                                              sizeof(FunctionRequest));
+
+        if (!grown)
+                return -ENOMEM;
+        request->functions = grown;
+        request->functions[request->n_functions++] = *function;
+        return 0;
+}

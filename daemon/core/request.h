@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What is asked of the daemon for a VM or a function, parsed but not judged. Plain data. */
+
+#include <systemd/sd-id128.h>
+
+#include "base/pci-address.h"
+#include "vm/vm-types.h"
+
+typedef struct FunctionRequest {
+        PciAddress address;
+        bool has_guest_id;
+        GuestDeviceId guest_id;
+        bool has_vf_token;
+        uint8_t vf_token[16];
+        bool managed; /* libvirt binds it to vfio-pci */
+} FunctionRequest;
+
+typedef struct VmRequest {
+        sd_id128_t uuid;
+        char *name; /* NULL: the UUID */
+        bool has_tier;
+        VmTier tier;
+        bool has_handover;
+        VmHandover handover;
+        FunctionRequest *functions;
+        size_t n_functions;
+        uint64_t memory; /* bytes */
+        bool has_guest_domains;
+        uint32_t guest_domains; /* per vIOMMU */
+        LeashKind leash;        /* LEASH_PIDFD or LEASH_CALLER */
+        int leash_pidfd;        /* -1: to follow by SetLeash */
+} VmRequest;
+
+void vm_request_init(VmRequest *request);
+void vm_request_done(VmRequest *request);
+
+int vm_request_add_function(VmRequest *request, const FunctionRequest *function);

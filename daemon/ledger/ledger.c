@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ledger/ledger.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "ledger/quota.h"
+
+struct Ledger {
+        LedgerAccount *accounts;
+        size_t n_accounts;
+        uint64_t generation;
+};
+
+struct Receipt {
+        Ledger *ledger;
+        DemandSet holds;
+        Receipt *next; /* merged into this one: a chain, so that merging needs no memory */
+};
+
+const char *resource_kind_to_string(ResourceKind kind) {
+        static const char *const names[_RESOURCE_KIND_MAX] = {
+                [RESOURCE_INSTANCES] = "instances",
+                [RESOURCE_TRANS_DEVIDS] = "trans-devids",
+                [RESOURCE_CONTIGUOUS_MEMORY] = "contiguous-memory",
+                [RESOURCE_DOMAIN_IDS] = "domain-ids",
+                [RESOURCE_PINNED_MEMORY] = "pinned-memory",
+        };
+
+        assert(kind < _RESOURCE_KIND_MAX);
+        return names[kind];
+}
+
+char *resource_scope_format(ResourceKind kind, uint32_t scope,
+                            char buf[static RESOURCE_SCOPE_STRING_SIZE]) {
+        switch (kind) {
+        case RESOURCE_INSTANCES:
+                (void)snprintf(buf, RESOURCE_SCOPE_STRING_SIZE, "ivhd%u", scope);
+                break;
+        case RESOURCE_TRANS_DEVIDS:
+                (void)snprintf(buf, RESOURCE_SCOPE_STRING_SIZE, "%04x", scope);
+                break;
+        case RESOURCE_CONTIGUOUS_MEMORY:
+                (void)snprintf(buf, RESOURCE_SCOPE_STRING_SIZE, "node%u", scope);
+                break;
+        default:
+                (void)snprintf(buf, RESOURCE_SCOPE_STRING_SIZE, "host");
+        }
+        return buf;
+}
+
+/* ---- demands ---- */
+
+static Demand *demand_set_find(const DemandSet *set, ResourceKind kind, uint32_t scope) {
+        for (size_t i = 0; i < set->n_demands; i++)
+                if (set->demands[i].kind == kind && set->demands[i].scope == scope)
+                        return set->demands + i;
+        return NULL;
+}
+
+int demand_set_add(DemandSet *set, ResourceKind kind, uint32_t scope, uint64_t amount) {
+        Demand *d, *grown;
+
+        if (amount == 0)
+                return 0;
+
+        d = demand_set_find(set, kind, scope);
+        if (d)
+                return __builtin_add_overflow(d->amount, amount, &d->amount) ? -EOVERFLOW : 0;
+
+        grown = reallocarray(set->demands, set->n_demands + 1, sizeof(Demand));
+        if (!grown)
+                return -ENOMEM;
+
+        set->demands = grown;
+        set->demands[set->n_demands++] = (Demand){ .kind = kind, .scope = scope, .amount = amount };
+        return 0;
+}
+
+int demand_set_add_all(DemandSet *set, const DemandSet *other) {
+        for (size_t i = 0; i < other->n_demands; i++) {
+                const Demand *d = other->demands + i;
+                int r;
+
+                r = demand_set_add(set, d->kind, d->scope, d->amount);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+void demand_set_done(DemandSet *set) {
+        free(set->demands);
+        *set = (DemandSet){};
+}
+
+/* ---- accounts ---- */
+
+int ledger_new(Ledger **ret) {
+        Ledger *l = new0(Ledger, 1);
+
+        if (!l)
+                return -ENOMEM;
+        *ret = l;
+        return 0;
+}
+
+Ledger *ledger_free(Ledger *l) {
+        if (!l)
+                return NULL;
+
+        for (size_t i = 0; i < l->n_accounts; i++)
+                assert(l->accounts[i].used == 0);
+        free(l->accounts);
+        free(l);
+        return NULL;
+}
+
+static LedgerAccount *ledger_find(Ledger *l, ResourceKind kind, uint32_t scope) {
+        return (LedgerAccount *)quota_find_account(l->accounts, l->n_accounts, kind, scope);
+}
+
+int ledger_set_capacity(Ledger *l, ResourceKind kind, uint32_t scope, uint64_t capacity) {
+        LedgerAccount *a = ledger_find(l, kind, scope), *grown;
+        size_t at = 0;
+
+        if (a) {
+                if (a->capacity != capacity)
+                        l->generation++;
+                a->capacity = capacity;
+                return 0;
+        }
+
+        grown = reallocarray(l->accounts, l->n_accounts + 1, sizeof(LedgerAccount));
+        if (!grown)
+                return -ENOMEM;
+        l->accounts = grown;
+
+        while (at < l->n_accounts &&
+               (grown[at].kind < kind || (grown[at].kind == kind && grown[at].scope < scope)))
+                at++;
+        memmove(grown + at + 1, grown + at, (l->n_accounts - at) * sizeof(LedgerAccount));
+        grown[at] = (LedgerAccount){ .kind = kind, .scope = scope, .capacity = capacity };
+        l->n_accounts++;
+        l->generation++;
+        return 0;
+}
+
+const LedgerAccount *ledger_get_accounts(const Ledger *l, size_t *ret_n_accounts) {
+        *ret_n_accounts = l->n_accounts;
+        return l->accounts;
+}
+
+uint64_t ledger_get_generation(const Ledger *l) {
+        return l->generation;
+}
+
+/* ---- receipts ---- */
+
+static int receipt_new(Ledger *l, const DemandSet *holds, Receipt **ret) {
+        Receipt *receipt = new0(Receipt, 1);
+        int r;
+
+        if (!receipt)
+                return -ENOMEM;
+
+        receipt->ledger = l;
+        r = demand_set_add_all(&receipt->holds, holds);
+        if (r < 0) {
+                demand_set_done(&receipt->holds);
+                free(receipt);
+                return r;
+        }
+
+        *ret = receipt;
+        return 0;
+}
+
+int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reterr_problem) {
+        Receipt *receipt;
+        int r;
+
+        r = quota_decide(l->accounts, l->n_accounts, set, reterr_problem);
+        if (r < 0)
+                return r;
+
+        r = receipt_new(l, set, &receipt);
+        if (r < 0)
+                return r;
+
+        for (size_t i = 0; i < set->n_demands; i++)
+                ledger_find(l, set->demands[i].kind, set->demands[i].scope)
+                        ->used += set->demands[i].amount;
+        l->generation++;
+
+        *ret = receipt;
+        return 0;
+}
+
+void receipt_merge(Receipt *receipt, Receipt **other) {
+        Receipt *last = receipt;
+
+        assert(receipt->ledger == (*other)->ledger);
+        while (last->next)
+                last = last->next;
+        last->next = TAKE_PTR(*other);
+}
+
+/* Gives back up to @amount of what one link holds. Returns how much that was. */
+static uint64_t receipt_link_give_back(Receipt *link, const Demand *wanted, uint64_t amount) {
+        Demand *d = demand_set_find(&link->holds, wanted->kind, wanted->scope);
+        uint64_t n = d ? MIN(d->amount, amount) : 0;
+        LedgerAccount *a;
+
+        if (n == 0)
+                return 0;
+
+        a = ledger_find(link->ledger, d->kind, d->scope);
+        assert(a && a->used >= n);
+        a->used -= n;
+        d->amount -= n;
+        link->ledger->generation++;
+        return n;
+}
+
+void receipt_give_back(Receipt *receipt, const DemandSet *part) {
+        for (size_t i = 0; i < part->n_demands; i++) {
+                uint64_t rest = part->demands[i].amount;
+
+                for (Receipt *link = receipt; link && rest > 0; link = link->next)
+                        rest -= receipt_link_give_back(link, part->demands + i, rest);
+                assert(rest == 0);
+        }
+}
+
+Receipt *receipt_done(Receipt *receipt) {
+        while (receipt) {
+                Receipt *link = receipt;
+
+                for (size_t i = 0; i < link->holds.n_demands; i++)
+                        (void)receipt_link_give_back(link, link->holds.demands + i,
+                                                     link->holds.demands[i].amount);
+                receipt = link->next;
+                demand_set_done(&link->holds);
+                free(link);
+        }
+        return NULL;
+}
+
+int receipt_get_demands(const Receipt *receipt, DemandSet *set) {
+        for (; receipt; receipt = receipt->next) {
+                int r = demand_set_add_all(set, &receipt->holds);
+
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}

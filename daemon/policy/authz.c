@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "policy/authz.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+
+#define POLKIT_TIMEOUT_USEC UINT64_C(120000000) /* somebody may have to type a password */
+#define KNOWN_MAX           4096                /* callers whose uid is remembered */
+
+typedef struct Known {
+        char *name;
+        uid_t uid;
+        UT_hash_handle hh;
+} Known;
+
+struct Authz {
+        sd_bus *bus;
+        Known *known;
+        struct Check *checks;
+};
+
+/* One question under way. */
+typedef struct Check {
+        Authz *authz;
+        sd_bus_message *message;
+        const char *action;
+        AuthzDone done;
+        void *userdata;
+        uid_t uid;
+        sd_bus_slot *slot;
+        struct Check *next, **link;
+} Check;
+
+int authz_new(sd_bus *bus, Authz **ret) {
+        Authz *authz = new0(Authz, 1);
+
+        if (!authz)
+                return -ENOMEM;
+        authz->bus = sd_bus_ref(bus);
+        *ret = authz;
+        return 0;
+}
+
+static Check *check_free(Check *check) {
+        *check->link = check->next;
+        if (check->next)
+                check->next->link = check->link;
+        sd_bus_slot_unref(check->slot);
+        sd_bus_message_unref(check->message);
+        free(check);
+        return NULL;
+}
+
+static void known_free(Authz *authz, Known *known) {
+        HASH_DEL(authz->known, known);
+        free(known->name);
+        free(known);
+}
+
+Authz *authz_free(Authz *authz) {
+        if (!authz)
+                return NULL;
+
+        while (authz->checks)
+                check_free(authz->checks);
+        while (authz->known)
+                known_free(authz, authz->known);
+        sd_bus_unref(authz->bus);
+        free(authz);
+        return NULL;
+}
+
+static Known *known_find(Authz *authz, const char *name) {
+        Known *known;
+
+        HASH_FIND_STR(authz->known, name, known);
+        return known;
+}
+
+/* Remembering is a convenience: without memory, or with too many remembered, the bus is asked again next time. */
+static void known_add(Authz *authz, const char *name, uid_t uid) {
+        Known *known;
+
+        if (known_find(authz, name) || HASH_COUNT(authz->known) >= KNOWN_MAX)
+                return;
+
+        known = new0(Known, 1);
+        if (!known)
+                return;
+        known->uid = uid;
+        known->name = strdup(name);
+        if (known->name)
+                HASH_ADD_KEYPTR(hh, authz->known, known->name, strlen(known->name), known);
+        if (!known->name || !known->hh.tbl) {
+                free(known->name);
+                free(known);
+        }
+}
+
+void authz_name_vanished(Authz *authz, const char *name) {
+        Known *known = known_find(authz, name);
+
+        if (known)
+                known_free(authz, known);
+}
+
+static void check_finish(Check *check, int r, const Problem *problem) {
+        AuthzDone done = check->done;
+        void *userdata = check->userdata;
+        uid_t uid = check->uid;
+
+        check_free(check);
+        done(userdata, r, uid, problem);
+}
+
+static void check_refuse(Check *check, const char *why) {
+        Problem p = {};
+
+        (void)problem_set(&p, PROBLEM_ACCESS_DENIED, "uid %u may not do this (%s): %s", check->uid,
+                          check->action, why);
+        check_finish(check, -EACCES, &p);
+}
+
+/* ---- polkit ---- */
+
+static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Check *check = userdata;
+        int authorized, challenge, r;
+
+        (void)error;
+        if (sd_bus_message_is_method_error(reply, NULL)) {
+                const sd_bus_error *e = sd_bus_message_get_error(reply);
+
+                if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+                    sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                        check_refuse(check, "polkit is not running, so only root may.");
+                else
+                        check_refuse(check, strempty(e->message));
+                return 1;
+        }
+
+        r = sd_bus_message_enter_container(reply, 'r', "bba{ss}");
+        if (r >= 0)
+                r = sd_bus_message_read(reply, "bb", &authorized, &challenge);
+        if (r < 0)
+                check_finish(check, r, NULL);
+        else if (authorized)
+                check_finish(check, 0, NULL);
+        else
+                check_refuse(check, challenge ? "it wants authentication; allow interactive "
+                                                "authorization, or be root."
+                                              : "polkit does not authorize it.");
+        return 1;
+}
+
+static int ask_polkit(Check *check) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
+        const char *sender = sd_bus_message_get_sender(check->message);
+        int interactive = sd_bus_message_get_allow_interactive_authorization(check->message);
+        int r;
+
+        r = sd_bus_message_new_method_call(check->authz->bus, &call, "org.freedesktop.PolicyKit1",
+                                           "/org/freedesktop/PolicyKit1/Authority",
+                                           "org.freedesktop.PolicyKit1.Authority",
+                                           "CheckAuthorization");
+        if (r >= 0)
+                r = sd_bus_message_append(call, "(sa{sv})s", "system-bus-name", 1, "name", "s",
+                                          sender, check->action);
+        if (r >= 0)
+                r = sd_bus_message_append(call, "a{ss}us", 0,
+                                          interactive > 0 ? UINT32_C(1) : UINT32_C(0), "");
+        if (r >= 0)
+                r = sd_bus_call_async(check->authz->bus, &check->slot, call, on_polkit, check,
+                                      POLKIT_TIMEOUT_USEC);
+        return r;
+}
+
+/* ---- the caller's uid ---- */
+
+static void judge_uid(Check *check) {
+        int r;
+
+        if (check->uid == 0 || check->uid == geteuid()) {
+                check_finish(check, 0, NULL);
+                return;
+        }
+        check->slot = sd_bus_slot_unref(check->slot);
+        r = ask_polkit(check);
+        if (r < 0)
+                check_finish(check, r, NULL);
+}
+
+static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        Check *check = userdata;
+        uint32_t uid;
+        int r;
+
+        (void)error;
+        r = sd_bus_message_is_method_error(reply, NULL) ? -EACCES
+                                                        : sd_bus_message_read(reply, "u", &uid);
+        if (r < 0) { /* the caller has left: nobody hears the answer */
+                check_finish(check, r, NULL);
+                return 1;
+        }
+
+        check->uid = uid;
+        known_add(check->authz, sd_bus_message_get_sender(check->message), uid);
+        judge_uid(check);
+        return 1;
+}
+
+int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone done,
+                void *userdata) {
+        const char *sender = sd_bus_message_get_sender(m);
+        const Known *known;
+        Check *check;
+        int r;
+
+        if (!sender)
+                return -EACCES;
+        check = new0(Check, 1);
+        if (!check)
+                return -ENOMEM;
+
+        *check = (Check){ .authz = authz,
+                          .action = action,
+                          .done = done,
+                          .userdata = userdata,
+                          .uid = (uid_t)-1 };
+        check->message = sd_bus_message_ref(m);
+        check->next = authz->checks;
+        check->link = &authz->checks;
+        if (check->next)
+                check->next->link = &check->next;
+        authz->checks = check;
+
+        known = known_find(authz, sender);
+        if (known) {
+                check->uid = known->uid;
+                judge_uid(check);
+                return 0;
+        }
+
+        r = sd_bus_call_method_async(authz->bus, &check->slot, "org.freedesktop.DBus",
+                                     "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                     "GetConnectionUnixUser", on_uid, check, "s", sender);
+        if (r < 0)
+                check_free(check);
+        return r < 0 ? r : 0;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * Who may do what: asks the bus for the caller's uid and polkit for the rest, both without waiting.
+ *
+ * The uid is the one that the bus daemon saw when the caller connected, never one read from /proc. uid 0 passes, and so
+ * does the daemon's own uid (which matters only to aviommud-sim, run by a plain user). Where polkit is not there, nobody
+ * else passes.
+ */
+
+#include <systemd/sd-bus.h>
+
+#include "base/problem.h"
+
+typedef struct Authz Authz;
+
+/* The verdict: @r is 0, -EACCES with @problem, or a negative errno. Called once, from the event loop. */
+typedef void (*AuthzDone)(void *userdata, int r, uid_t uid, const Problem *problem);
+
+int authz_new(sd_bus *bus, Authz **ret);
+Authz *authz_free(Authz *authz);
+DEFINE_CLEANUP(Authz, authz_free);
+
+/* Asks whether the sender of @m may do @action (an id of org.aviommu1.policy). Whether polkit may ask the user is the
+ * message's allow-interactive flag. Returns 0 when @done will be or has been called, else a negative errno. */
+int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone done,
+                void *userdata);
+
+/* The bus name has vanished: what is known of it is forgotten. */
+void authz_name_vanished(Authz *authz, const char *name);

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "vm/operation.h"
+
+#include <errno.h>
+
+int operation_new(size_t size, Vm *vm, const char *name, const char *caller, void *ret) {
+        _cleanup_(operation_freep) Operation *op = calloc(1, size);
+
+        assert(size >= sizeof(Operation));
+        if (!op)
+                return -ENOMEM;
+
+        op->vm = vm;
+        op->name = name;
+        context_init(&op->work, vm->context.tier, vm->context.handover);
+        if (caller) {
+                op->caller = strdup(caller);
+                if (!op->caller)
+                        return -ENOMEM;
+        }
+
+        *(Operation **)ret = TAKE_PTR(op);
+        return 0;
+}
+
+Operation *operation_free(Operation *op) {
+        if (!op)
+                return NULL;
+
+        if (op->destroy)
+                op->destroy(op);
+        sd_event_source_disable_unref(op->retry);
+        host_scan_free(op->scanned);
+        receipt_done(op->receipt);
+        context_done(&op->work);
+        free(op->scan);
+        free(op->caller);
+        free(op);
+        return NULL;
+}
+
+int operation_add_scan(Operation *op, const PciAddress *address) {
+        PciAddress *grown = reallocarray(op->scan, op->n_scan + 1, sizeof(PciAddress));
+
+        if (!grown)
+                return -ENOMEM;
+        op->scan = grown;
+        op->scan[op->n_scan++] = *address;
+        return 0;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * An operation on a VM, from the wish to the answer. Its steps:
+ *
+ *      scan (worker)     refreshes what the inventory knows of the functions it names, if it names any
+ *      decide (loop)     admits or refuses, charges, and writes what is wanted into op->work, a copy of the VM's context
+ *      run (worker)      asks the kernel; undoes its own work when it fails
+ *      done (loop)       op->work has become the VM's context; settles charges and state, and answers
+ *
+ * done is called exactly once, whatever happened before. An operation may be a larger struct that begins with this one; what
+ * else that holds is let go of by `destroy`.
+ */
+
+#include "base/job.h"
+#include "vm/vm.h"
+
+typedef int (*OperationDecide)(Operation *op, Problem *reterr_problem);
+typedef int (*OperationRun)(Operation *op, Kernel *k, Problem *reterr_problem);
+typedef void (*OperationDone)(Operation *op);
+
+/* How the answer gets back: @r 0 or a negative errno, @problem set for refusals. Called once; may be NULL. */
+typedef void (*OperationAnswer)(void *userdata, int r, const Problem *problem);
+
+struct Operation {
+        Job job; /* how it gets to a worker */
+        Vm *vm;
+        const char *name; /* for people: "create", "attach" */
+        OperationDecide decide;
+        OperationRun run;
+        OperationDone done;
+        void (*destroy)(Operation *op); /* NULL: nothing more to let go of */
+        bool urgent;     /* runs whatever the VM's state: making it, taking it down */
+        bool takes_down; /* ends the VM: cannot be cancelled */
+
+        PciAddress *scan; /* functions to look at first */
+        size_t n_scan;
+        HostScan *scanned; /* what that saw */
+
+        OperationAnswer answer;
+        void *userdata;
+        char *caller; /* unique bus name, NULL for the daemon's own */
+
+        /* CLOCK_MONOTONIC: until then run is repeated as long as it says -EBUSY; 0: never */
+        uint64_t retry_until_usec;
+        sd_event_source *retry;
+
+        uint64_t started_usec; /* CLOCK_MONOTONIC, when it came to the head of the queue */
+        atomic_bool cancelled;
+        VmContext work;
+        Receipt *receipt; /* charged by decide, merged into the VM's or given back by done */
+        int result;
+        Problem problem;
+        Operation *next;
+};
+
+/* Allocates @size zeroed bytes that begin with an Operation. @caller may be NULL. Returns 0 or -ENOMEM. */
+int operation_new(size_t size, Vm *vm, const char *name, const char *caller, void *ret);
+Operation *operation_free(Operation *op);
+DEFINE_CLEANUP(Operation, operation_free);
+
+/* Adds a function to those scanned first. */
+int operation_add_scan(Operation *op, const PciAddress *address);
