@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "bus/bus-call.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/hash.h"
+#include "bus/bus-error.h"
+#include "bus/bus-path.h"
+
+/* Somebody who has called, for as long as his name lives. */
+struct Caller {
+        char *name;
+        size_t n_calls;
+        bool gone;
+        UT_hash_handle hh;
+};
+
+static Caller *caller_find(const Bus *bus, const char *name) {
+        Caller *caller;
+
+        HASH_FIND_STR(bus->callers, name, caller);
+        return caller;
+}
+
+static Caller *caller_get(Bus *bus, const char *name) {
+        Caller *caller = caller_find(bus, name);
+
+        if (caller)
+                return caller;
+        caller = new0(Caller, 1);
+        if (!caller)
+                return NULL;
+        caller->name = strdup(name);
+        if (caller->name)
+                HASH_ADD_KEYPTR(hh, bus->callers, caller->name, strlen(caller->name), caller);
+        if (!caller->name || !caller->hh.tbl) {
+                free(caller->name);
+                free(caller);
+                return NULL;
+        }
+        return caller;
+}
+
+static void caller_forget(Bus *bus, Caller *caller) {
+        HASH_DEL(bus->callers, caller);
+        free(caller->name);
+        free(caller);
+}
+
+static void bus_call_free(BusCall *call) {
+        *call->link = call->next;
+        if (call->next)
+                call->next->link = call->link;
+        call->caller->n_calls--;
+        if (call->caller->gone && call->caller->n_calls == 0)
+                caller_forget(call->bus, call->caller);
+        sd_bus_message_unref(call->message);
+        free(call);
+}
+
+static void on_authorized(void *userdata, int r, uid_t uid, const Problem *problem) {
+        BusCall *call = userdata;
+
+        call->uid = uid;
+        if (r < 0) {
+                bus_call_fail(call, r, problem);
+                return;
+        }
+        r = sd_bus_message_rewind(call->message, true);
+        if (r >= 0)
+                r = call->handler(call);
+        if (r < 0)
+                bus_call_fail(call, r, &call->problem);
+}
+
+int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                   sd_bus_error *error) {
+        const char *sender = sd_bus_message_get_sender(m);
+        uint64_t limit = bus->manager->config.max_operations_per_caller;
+        Caller *caller = sender ? caller_get(bus, sender) : NULL;
+        Problem p = {};
+        BusCall *call;
+        int r;
+
+        if (!caller)
+                return sender ? -ENOMEM : -EACCES;
+        if (caller->n_calls >= limit) {
+                r = problem_set_amounts(&p, PROBLEM_LIMITS_EXCEEDED, caller->n_calls + 1, limit,
+                                        "%s has %zu calls open already (MaxOperationsPerCaller=): "
+                                        "wait for their answers.",
+                                        sender, caller->n_calls);
+                return bus_error_set(error, r, &p);
+        }
+
+        call = new0(BusCall, 1);
+        if (!call)
+                return -ENOMEM;
+        *call = (BusCall){ .bus = bus, .caller = caller, .handler = handler, .uid = (uid_t)-1 };
+        call->message = sd_bus_message_ref(m);
+        caller->n_calls++;
+        call->next = bus->calls;
+        call->link = &bus->calls;
+        if (call->next)
+                call->next->link = &call->next;
+        bus->calls = call;
+
+        r = authz_check(bus->authz, m, action, on_authorized, call);
+        if (r < 0) {
+                bus_call_free(call);
+                return r;
+        }
+        return 1;
+}
+
+const char *bus_call_get_sender(const BusCall *call) {
+        return sd_bus_message_get_sender(call->message);
+}
+
+void bus_call_reply(BusCall *call, sd_bus_message *reply) {
+        int r;
+
+        r = reply ? sd_bus_send(NULL, reply, NULL)
+                  : sd_bus_reply_method_return(call->message, NULL);
+        if (r < 0)
+                (void)sd_bus_reply_method_errno(call->message, r, NULL);
+        bus_call_free(call);
+}
+
+void bus_call_fail(BusCall *call, int r, const Problem *problem) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        (void)bus_error_set(&error, r, problem);
+        (void)sd_bus_reply_method_error(call->message, &error);
+        bus_call_free(call);
+}
+
+void bus_call_answer_empty(void *userdata, int r, const Problem *problem) {
+        if (r < 0)
+                bus_call_fail(userdata, r, problem);
+        else
+                bus_call_reply(userdata, NULL);
+}
+
+int bus_call_get_vm(BusCall *call, Vm **ret) {
+        const char *path = sd_bus_message_get_path(call->message);
+        sd_id128_t uuid;
+        Vm *vm = NULL;
+
+        if (bus_path_parse_vm(path, &uuid, NULL) >= 0)
+                vm = manager_find_vm(call->bus->manager, uuid);
+        if (!vm)
+                return problem_set(&call->problem, PROBLEM_NO_SUCH_VM,
+                                   "There is no VM at %s (any more).", path);
+        *ret = vm;
+        return 0;
+}
+
+int bus_call_get_viommu(BusCall *call, Vm **ret_vm, uint32_t *ret_host_iommu) {
+        const char *path = sd_bus_message_get_path(call->message);
+        sd_id128_t uuid;
+        uint32_t host_iommu;
+        int r;
+
+        r = bus_call_get_vm(call, ret_vm);
+        if (r < 0)
+                return r;
+        if (bus_path_parse_vm(path, &uuid, &host_iommu) < 0 ||
+            !context_find_viommu(&(*ret_vm)->context, host_iommu))
+                return problem_set(&call->problem, PROBLEM_NO_SUCH_VIOMMU,
+                                   "There is no vIOMMU at %s (any more).", path);
+        *ret_host_iommu = host_iommu;
+        return 0;
+}
+
+int bus_read_address(sd_bus_message *m, PciAddress *ret, Problem *reterr_problem) {
+        const char *s;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &s);
+        if (r < 0)
+                return r;
+        if (pci_address_parse(s, ret) < 0)
+                return problem_set(reterr_problem, PROBLEM_INVALID_ADDRESS,
+                                   "\"%.64s\" is no PCI address of the form SSSS:BB:DD.F.", s);
+        return 0;
+}
+
+bool bus_is_caller(const Bus *bus, const char *name) {
+        return caller_find(bus, name);
+}
+
+void bus_calls_name_vanished(Bus *bus, const char *name) {
+        Caller *caller = caller_find(bus, name);
+
+        if (!caller)
+                return;
+        caller->gone = true;
+        if (caller->n_calls == 0)
+                caller_forget(bus, caller);
+}
+
+void bus_calls_end(Bus *bus) {
+        Problem p = {};
+
+        (void)problem_set(&p, PROBLEM_CANCELLED, "The daemon is stopping.");
+        while (bus->calls)
+                bus_call_fail(bus->calls, -ECANCELED, &p);
+        for (Caller *caller = bus->callers, *next; caller; caller = next) {
+                next = caller->hh.next;
+                caller_forget(bus, caller);
+        }
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * One method call on its way: authorised first, then handled, then answered when the work is done. A caller may have so many
+ * of them open; who leaves takes his with him.
+ */
+
+#include "bus/bus.h"
+
+#define ACTION_LOOK   "org.aviommu1.look"
+#define ACTION_MANAGE "org.aviommu1.manage"
+
+/* Handles an authorised call: answers it, or has it answered later. A negative errno (with call->problem for refusals) is
+ * answered for it. */
+typedef int (*BusHandler)(BusCall *call);
+
+struct BusCall {
+        Bus *bus;
+        sd_bus_message *message;
+        Caller *caller;
+        uid_t uid;
+        BusHandler handler;
+        Problem problem;
+        BusCall *next, **link;
+};
+
+/* Starts a call: what a vtable's method returns. Returns 1 (an answer will come) or a negative errno with @error. */
+int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                   sd_bus_error *error);
+
+/* The unique name of who calls. */
+const char *bus_call_get_sender(const BusCall *call);
+
+/* Answers and ends the call. bus_call_reply() takes nothing over; @reply may be NULL for an empty one. */
+void bus_call_reply(BusCall *call, sd_bus_message *reply);
+void bus_call_fail(BusCall *call, int r, const Problem *problem);
+
+/* An OperationAnswer for calls without results: @userdata is the BusCall. */
+void bus_call_answer_empty(void *userdata, int r, const Problem *problem);
+
+/* The VM that the call's object path names; -ENOENT with call->problem when it is not there (any more). */
+int bus_call_get_vm(BusCall *call, Vm **ret);
+
+/* The same with the host IOMMU of a .../viommu/N path. */
+int bus_call_get_viommu(BusCall *call, Vm **ret_vm, uint32_t *ret_host_iommu);
+
+/* Reads the PCI address of a string argument; -EINVAL with the problem. */
+int bus_read_address(sd_bus_message *m, PciAddress *ret, Problem *reterr_problem);
+
+/* A name has vanished: its open calls are forgotten, nobody would hear the answers. */
+void bus_calls_name_vanished(Bus *bus, const char *name);
+bool bus_is_caller(const Bus *bus, const char *name);
+void bus_calls_end(Bus *bus);

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the objects of the bus room share: their registration, and values that more than one of them shows. */
+
+#include "bus/bus-call.h"
+
+/* Each registers its object(s) on the connection. Return 0 or a negative errno. */
+int bus_manager_register(Bus *bus);
+int bus_host_register(Bus *bus);
+int bus_vm_register(Bus *bus);
+int bus_viommu_register(Bus *bus);
+
+/* PropertiesChanged for what may have changed. */
+void bus_vm_emit_changed(Bus *bus, const Vm *vm);
+void bus_host_emit_changed(Bus *bus);
+void bus_manager_emit_host_changed(Bus *bus);
+void bus_manager_emit_capacity_changed(Bus *bus);
+
+/* Appends a(sstt): the accounts of the ledger for which @wanted (NULL: all) says yes. */
+int bus_append_resources(sd_bus_message *m, const Ledger *ledger,
+                         bool (*wanted)(const LedgerAccount *account, const HostIommu *iommu),
+                         const HostIommu *iommu);
+
+/* Appends a(sst). */
+int bus_append_demands(sd_bus_message *m, const DemandSet *set);
+
+/* "ivhd2"; the name of a host IOMMU by its index, "" when there is none. */
+const char *bus_iommu_name(const Bus *bus, uint32_t index);
+
+/* The methods of the Manager that make lists (bus-lists.c). */
+int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_list_functions(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
+/* What a function of a VM is: "admitted", "realized", "bound", "draining", "lost". */
+const char *bus_function_state(const Bus *bus, const Vm *vm, const ContextFunction *f);
+
+/* The VM as JSON text (bus-describe.c); free() it. Returns 0 or -ENOMEM. */
+int bus_describe_vm_json(const Bus *bus, const Vm *vm, char **ret);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Reads requests from messages. Strict: unknown keys, wrong types and malformed values are refused. */
+
+#include <systemd/sd-bus.h>
+
+#include "base/problem.h"
+#include "core/request.h"
+
+/* Reads "s" as a UUID, in the usual form or as 32 digits. -EINVAL with the problem. */
+int bus_read_uuid(sd_bus_message *m, sd_id128_t *ret, Problem *reterr_problem);
+
+/* Reads CreateVm's "sa{sv}" into an initialized request. Errors leave it to be done by the caller. */
+int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *reterr_problem);
+
+/* Reads AttachDevice's "sa{sv}". */
+int bus_read_function_request(sd_bus_message *m, FunctionRequest *request, Problem *reterr_problem);
+
+/* Reads an "a{sv}" in which no key is known. */
+int bus_read_no_options(sd_bus_message *m, Problem *reterr_problem);
+
+/* Reads Destroy's "a{sv}": force b. */
+int bus_read_destroy_options(sd_bus_message *m, bool *ret_force, Problem *reterr_problem);
