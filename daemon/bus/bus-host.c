@@ -3,18 +3,18 @@
 /* /org/aviommu1/host/ivhdN, org.aviommu1.HostIommu: see dbus/org.aviommu1.HostIommu.xml. */
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "bus/bus-objects.h"
 
 #define INTERFACE BUS_NAME ".HostIommu"
 
+/* Names of IOMMUs that are not AMD's may have characters that a path cannot have. */
 static const HostIommu *find_by_path(const Bus *bus, const char *path) {
-        static const char prefix[] = BUS_PATH_HOST "/";
+        _cleanup_free_ char *name = NULL;
 
-        if (strncmp(path, prefix, sizeof(prefix) - 1) != 0)
+        if (sd_bus_path_decode(path, BUS_PATH_HOST, &name) <= 0)
                 return NULL;
-        return inventory_find_iommu_by_name(bus->manager->inventory, path + sizeof(prefix) - 1);
+        return inventory_find_iommu_by_name(bus->manager->inventory, name);
 }
 
 /* ---- Probe ---- */
@@ -150,7 +150,7 @@ static int enumerate(sd_bus *b, const char *prefix, void *userdata, char ***ret_
 
         (void)b, (void)prefix, (void)error;
         for (size_t i = 0; nodes && i < n; i++)
-                if (asprintf(nodes + i, BUS_PATH_HOST "/%s", iommus[i].info.name) < 0) {
+                if (sd_bus_path_encode(BUS_PATH_HOST, iommus[i].info.name, nodes + i) < 0) {
                         nodes[i] = NULL;
                         nodes = inventory_problems_free(nodes);
                 }
@@ -197,10 +197,11 @@ void bus_host_emit_changed(Bus *bus) {
         const HostIommu *iommus = inventory_get_iommus(bus->manager->inventory, &n);
 
         for (size_t i = 0; i < n; i++) {
-                char path[sizeof(BUS_PATH_HOST) + sizeof(iommus[i].info.name) + 1];
+                _cleanup_free_ char *path = NULL;
 
-                (void)snprintf(path, sizeof(path), BUS_PATH_HOST "/%s", iommus[i].info.name);
-                (void)sd_bus_emit_properties_changed(bus->bus, path, INTERFACE, "KernelLevel",
-                                                     "KernelLevelReason", NULL);
+                if (sd_bus_path_encode(BUS_PATH_HOST, iommus[i].info.name, &path) >= 0)
+                        (void)sd_bus_emit_properties_changed(bus->bus, path, INTERFACE,
+                                                             "KernelLevel", "KernelLevelReason",
+                                                             NULL);
         }
 }

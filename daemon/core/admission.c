@@ -196,7 +196,7 @@ int admission_check_contiguous(const AdmissionView *view, const DemandSet *deman
                                 p, PROBLEM_NO_CONTIGUOUS_MEMORY, d->amount,
                                 node->free_contiguous_bytes,
                                 "Wanted %" PRIu64 " KiB of contiguous memory on NUMA node%u for "
-                                                  "vIOMMU tables, the node has %" PRIu64
+                                "vIOMMU tables, the node has %" PRIu64
                                 " KiB free in large blocks: free or compact memory there.",
                                 d->amount >> 10, d->scope, node->free_contiguous_bytes >> 10);
         }

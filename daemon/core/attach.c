@@ -121,7 +121,8 @@ int vm_attach_function(Vm *vm, const FunctionRequest *function, const char *call
 
         r = operation_new(sizeof(AttachOperation), vm, "attach", caller, &op);
         if (r >= 0)
-                r = operation_add_scan(op, &function->address);
+                r = operation_add_scan(op, &function->address,
+                                       function->has_vf_token ? function->vf_token : NULL);
         if (r < 0)
                 return r;
 
@@ -171,7 +172,8 @@ static int release_viommu_if_unused(VmContext *work, Kernel *k, uint32_t host_io
         for (size_t i = 0; i < work->n_functions; i++)
                 if (work->functions[i].host_iommu == host_iommu)
                         return 0;
-        if (!v)
+        if (!v || work->handover !=
+                          HANDOVER_DAEMON) /* a VMM's own vIOMMU may live on: nobody told its id */
                 return 0;
 
         r = demand_set_add_all(&part, freed);

@@ -216,7 +216,9 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
 
         r = operation_new(sizeof(CreateOperation), vm, "create", caller, &op);
         for (size_t i = 0; i < request->n_functions && r >= 0; i++)
-                r = operation_add_scan(op, &request->functions[i].address);
+                r = operation_add_scan(
+                        op, &request->functions[i].address,
+                        request->functions[i].has_vf_token ? request->functions[i].vf_token : NULL);
         if (r < 0) {
                 operation_free(op);
                 manager_remove_vm(m, vm);

@@ -58,6 +58,8 @@ void vm_on_leash_ended(Leash *leash, const char *reason);
 typedef struct ProbeTarget {
         uint32_t host_iommu;
         PciAddress function;
+        bool has_vf_token;
+        uint8_t vf_token[16];
         KernelProbe result;
         int error;
 } ProbeTarget;

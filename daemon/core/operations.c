@@ -133,9 +133,12 @@ static bool start_probe(Operation *op) {
                         continue;
                 for (size_t j = 0; j < n; j++)
                         seen |= targets[j].host_iommu == host_iommu;
-                if (!seen)
-                        targets[n++] = (ProbeTarget){ .host_iommu = host_iommu,
-                                                      .function = op->scan[i] };
+                if (seen)
+                        continue;
+                targets[n] = (ProbeTarget){ .host_iommu = host_iommu, .function = op->scan[i] };
+                memcpy(targets[n].vf_token, op->vf_tokens[i], sizeof(targets[n].vf_token));
+                targets[n].has_vf_token = memcmp(op->vf_tokens[i], (uint8_t[16]){}, 16) != 0;
+                n++;
         }
 
         /* Without a probe the decision says what is missing. */

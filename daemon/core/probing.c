@@ -21,7 +21,8 @@ static void probing_run(Job *job) {
         for (size_t i = 0; i < probing->n_targets; i++) {
                 ProbeTarget *t = probing->targets + i;
 
-                t->error = kernel_probe(probing->manager->kernel, &t->function, &t->result);
+                t->error = kernel_probe(probing->manager->kernel, &t->function,
+                                        t->has_vf_token ? t->vf_token : NULL, &t->result);
         }
 }
 

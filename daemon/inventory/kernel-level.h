@@ -40,6 +40,7 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
 KernelLevel kernel_level_from_scan(const HostIommuInfo *iommu, int iommufd_error,
                                    char reason[static KERNEL_LEVEL_REASON_SIZE]);
 
-/* Asks the kernel, on a scratch iommufd, with an idle function on vfio-pci behind the IOMMU in question. The function is
- * reset by this. Everything is closed again. Runs on a worker. Returns 0 (answers in @ret) or -ENOMEM. */
-int kernel_probe(Kernel *k, const PciAddress *function, KernelProbe *ret);
+/* Asks the kernel, on a scratch iommufd, with an idle function on vfio-pci behind the IOMMU in question; @vf_token: 16 bytes
+ * or NULL. The function is reset by this. Everything is closed again. Runs on a worker. Returns 0 (answers in @ret) or
+ * -ENOMEM. */
+int kernel_probe(Kernel *k, const PciAddress *function, const uint8_t *vf_token, KernelProbe *ret);

@@ -40,7 +40,7 @@ static int probe_objects(Kernel *k, int iommufd, uint32_t device_id, KernelProbe
         return 0;
 }
 
-int kernel_probe(Kernel *k, const PciAddress *function, KernelProbe *ret) {
+int kernel_probe(Kernel *k, const PciAddress *function, const uint8_t *vf_token, KernelProbe *ret) {
         KernelProbe p = { .bind = 1,
                           .nest_parent = 1,
                           .type_amd = 1,
@@ -55,7 +55,7 @@ int kernel_probe(Kernel *k, const PciAddress *function, KernelProbe *ret) {
         if (p.open == 0)
                 p.open = k->ops->cdev_open(k, function, &cdev);
         if (p.open == 0)
-                p.bind = k->ops->cdev_bind(k, cdev, iommufd, NULL, &device_id);
+                p.bind = k->ops->cdev_bind(k, cdev, iommufd, vf_token, &device_id);
         if (p.open == 0 && p.bind == 0)
                 r = probe_objects(k, iommufd, device_id, &p);
         if (r < 0)

@@ -34,17 +34,28 @@ Operation *operation_free(Operation *op) {
         receipt_done(op->receipt);
         context_done(&op->work);
         free(op->scan);
+        free(op->vf_tokens);
         free(op->caller);
         free(op);
         return NULL;
 }
 
-int operation_add_scan(Operation *op, const PciAddress *address) {
-        PciAddress *grown = reallocarray(op->scan, op->n_scan + 1, sizeof(PciAddress));
+int operation_add_scan(Operation *op, const PciAddress *address, const uint8_t *vf_token) {
+        PciAddress *scan = reallocarray(op->scan, op->n_scan + 1, sizeof(*scan));
+        uint8_t(*tokens)[16];
 
-        if (!grown)
+        if (!scan)
                 return -ENOMEM;
-        op->scan = grown;
-        op->scan[op->n_scan++] = *address;
+        op->scan = scan;
+        tokens = reallocarray(op->vf_tokens, op->n_scan + 1, sizeof(*tokens));
+        if (!tokens)
+                return -ENOMEM;
+        op->vf_tokens = tokens;
+
+        scan[op->n_scan] = *address;
+        memset(tokens[op->n_scan], 0, sizeof(*tokens));
+        if (vf_token)
+                memcpy(tokens[op->n_scan], vf_token, sizeof(*tokens));
+        op->n_scan++;
         return 0;
 }

@@ -35,6 +35,7 @@ struct Operation {
         bool takes_down; /* ends the VM: cannot be cancelled */
 
         PciAddress *scan; /* functions to look at first */
+        uint8_t (*vf_tokens)[16]; /* for each of them; all zero: none */
         size_t n_scan;
         HostScan *scanned; /* what that saw */
 
@@ -60,5 +61,5 @@ int operation_new(size_t size, Vm *vm, const char *name, const char *caller, voi
 Operation *operation_free(Operation *op);
 DEFINE_CLEANUP(Operation, operation_free);
 
-/* Adds a function to those scanned first. */
-int operation_add_scan(Operation *op, const PciAddress *address);
+/* Adds a function to those scanned first. @vf_token: 16 bytes, or NULL. */
+int operation_add_scan(Operation *op, const PciAddress *address, const uint8_t *vf_token);
