@@ -144,18 +144,17 @@ static int new_kernel(const Arguments *arguments, Kernel **ret) {
 int main(int argc, char **argv) {
         Arguments arguments;
         Kernel *kernel;
-        Config config;
+        ConfigSource source;
         int r;
 
         r = parse_arguments(argc, argv, &arguments);
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
 
-        r = load_config(arguments.config, false, &config);
-        if (r >= 0)
-                r = new_kernel(&arguments, &kernel);
+        r = new_kernel(&arguments, &kernel);
         if (r < 0)
                 return EXIT_FAILURE;
-        return run(kernel, &config, arguments.bus, bus_simulation_register) < 0 ? EXIT_FAILURE
+        source = (ConfigSource){ .path = arguments.config, .required = true };
+        return run(kernel, &source, arguments.bus, bus_simulation_register) < 0 ? EXIT_FAILURE
                                                                                 : EXIT_SUCCESS;
 }

@@ -65,20 +65,19 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
 int main(int argc, char **argv) {
         Arguments arguments;
         Kernel *kernel;
-        Config config;
+        ConfigSource source;
         int r;
 
         r = parse_arguments(argc, argv, &arguments);
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
 
-        r = load_config(arguments.config, true, &config);
-        if (r < 0)
-                return EXIT_FAILURE;
+        source = (ConfigSource){ .path = arguments.config ?: AVIOMMU_CONFIG_FILE,
+                                 .required = arguments.config };
         r = linux_kernel_new(&kernel);
         if (r < 0) {
                 log_msg(LOG_ERR, "Cannot look at this host: %s", strerror(-r));
                 return EXIT_FAILURE;
         }
-        return run(kernel, &config, arguments.bus, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run(kernel, &source, arguments.bus, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

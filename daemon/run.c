@@ -7,21 +7,20 @@
 
 #include "base/log.h"
 
-int load_config(const char *path, bool system, Config *ret) {
-        const char *file = path ?: system ? AVIOMMU_CONFIG_FILE : NULL;
+/* Reads the configuration over the defaults. Logs what is wrong. Returns 0 or a negative errno. */
+static int load_config(const ConfigSource *source, Config *ret) {
         Problem p = {};
         int r;
 
         config_init(ret);
-        if (!file)
+        if (!source->path)
                 return 0;
-        r = config_read_file(ret, file, &p);
-        if (r == -ENOENT && !path)
+        r = config_read_file(ret, source->path, &p);
+        if (r == -ENOENT && !source->required)
                 return 0;
         if (r < 0)
-                log_msg(LOG_ERR, "Cannot use the configuration: %s%s",
-                        problem_is_set(&p) ? p.text : file,
-                        problem_is_set(&p) ? "" : " cannot be read.");
+                log_msg(LOG_ERR, "Cannot use the configuration %s: %s", source->path,
+                        problem_is_set(&p) ? p.text : strerror(-r));
         return r;
 }
 
@@ -29,6 +28,19 @@ static int on_signal(sd_event_source *s, const struct signalfd_siginfo *si, void
         (void)userdata;
         log_msg(LOG_INFO, "Received signal %u, stopping.", si->ssi_signo);
         return sd_event_exit(sd_event_source_get_event(s), 0);
+}
+
+static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void *userdata) {
+        Problem p = {};
+        int r;
+
+        (void)s;
+        (void)si;
+        r = manager_reload(userdata, &p);
+        if (r < 0)
+                log_msg(LOG_ERR, "The old configuration stays: %s",
+                        problem_is_set(&p) ? p.text : strerror(-r));
+        return 0;
 }
 
 static int new_event(sd_event **ret) {
@@ -39,6 +51,7 @@ static int new_event(sd_event **ret) {
         (void)sigemptyset(&signals);
         (void)sigaddset(&signals, SIGTERM);
         (void)sigaddset(&signals, SIGINT);
+        (void)sigaddset(&signals, SIGHUP);
         if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0)
                 return -errno;
 
@@ -67,21 +80,29 @@ static void log_problems(const Manager *m) {
         inventory_problems_free(problems);
 }
 
-int run(Kernel *kernel, const Config *config, const char *address, int (*extra)(Bus *bus)) {
+int run(Kernel *kernel, const ConfigSource *source, const char *address, int (*extra)(Bus *bus)) {
         _cleanup_(kernel_freep) Kernel *mine = kernel;
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         Manager *manager = NULL;
+        Config config;
         Bus bus = {};
         int r;
 
+        r = load_config(source, &config);
+        if (r < 0)
+                return r;
         r = new_event(&event);
         if (r >= 0)
-                r = manager_new(event, kernel, config, &manager);
+                r = manager_new(event, kernel, &config, source->path, &manager);
+        if (r >= 0)
+                TAKE_PTR(mine);
+        if (r >= 0)
+                r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, manager);
         if (r < 0) {
                 log_msg(LOG_ERR, "Cannot start: %s", strerror(-r));
+                manager_free(manager);
                 return r;
         }
-        TAKE_PTR(mine);
 
         r = bus_start(&bus, manager, address, extra);
         if (r < 0)

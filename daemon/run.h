@@ -6,10 +6,12 @@
 #include "bus/bus.h"
 #include "kernel/kernel.h"
 
-/* The configuration that a program starts with: defaults, then @path, or /etc/aviommu/aviommud.conf if there is one when
- * @path is NULL and @system says so. Logs what is wrong. Returns 0 or a negative errno. */
-int load_config(const char *path, bool system, Config *ret);
+/* Where a program's configuration comes from. */
+typedef struct ConfigSource {
+        const char *path; /* NULL: nowhere, the defaults hold */
+        bool required;    /* somebody named it, so it has to be there */
+} ConfigSource;
 
-/* Takes @kernel over and runs until SIGTERM or SIGINT. @address and @extra as for bus_start(). Tells systemd READY when the
- * name is owned. Returns 0 or a negative errno, logged. */
-int run(Kernel *kernel, const Config *config, const char *address, int (*extra)(Bus *bus));
+/* Takes @kernel over and runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. @address and @extra as for
+ * bus_start(). Tells systemd READY when the name is owned. Returns 0 or a negative errno, logged. */
+int run(Kernel *kernel, const ConfigSource *source, const char *address, int (*extra)(Bus *bus));

@@ -82,6 +82,8 @@ static const Claim *find_claim(const Manager *m, const PciAddress *function) {
 }
 
 static const char *function_state(const PciFunctionInfo *f, const Claim *claim) {
+        if (claim && claim->reservation && !claim->vm)
+                return "reserved";
         if (claim)
                 return "assigned";
         if (pci_function_is_on_vfio(f))

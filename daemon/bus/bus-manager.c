@@ -216,6 +216,67 @@ static int method_prepare_context(sd_bus_message *m, void *userdata, sd_bus_erro
         return bus_call_start(userdata, m, ACTION_MANAGE, prepare_context, error);
 }
 
+/* ---- Reserve, Unreserve, Reload ---- */
+
+static int reserve(BusCall *call) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_(vm_request_done) VmRequest request;
+        char token[RESERVATION_TOKEN_SIZE];
+        uint64_t ttl_usec;
+        int r;
+
+        vm_request_init(&request);
+        r = bus_read_reserve_request(call->message, &request, &call->problem);
+        if (r >= 0)
+                r = sd_bus_message_read(call->message, "t", &ttl_usec);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = manager_reserve(call->bus->manager, &request, ttl_usec, call->uid, token,
+                                    &call->problem);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "s", token);
+        if (r < 0)
+                return r;
+        bus_call_reply(call, reply);
+        return 0;
+}
+
+static int method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_call_start(userdata, m, ACTION_MANAGE, reserve, error);
+}
+
+static int unreserve(BusCall *call) {
+        const char *token;
+        int r;
+
+        r = sd_bus_message_read(call->message, "s", &token);
+        if (r >= 0)
+                r = manager_unreserve(call->bus->manager, token, call->uid, &call->problem);
+        if (r < 0)
+                return r;
+        bus_call_reply(call, NULL);
+        return 0;
+}
+
+static int method_unreserve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_call_start(userdata, m, ACTION_MANAGE, unreserve, error);
+}
+
+static int reload(BusCall *call) {
+        int r;
+
+        r = manager_reload(call->bus->manager, &call->problem);
+        if (r < 0)
+                return r;
+        bus_call_reply(call, NULL);
+        return 0;
+}
+
+static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_call_start(userdata, m, ACTION_MANAGE, reload, error);
+}
+
 /* ---- GetVm, GetVmByName ---- */
 
 static int reply_vm(BusCall *call, const Vm *vm, const char *wanted) {
@@ -341,6 +402,8 @@ static int get_count(sd_bus *b, const char *path, const char *interface, const c
         (void)b, (void)path, (void)interface, (void)error;
         if (streq(property, "NVms"))
                 n = m->n_vms;
+        else if (streq(property, "NReservations"))
+                n = m->n_reservations;
         else if (streq(property, "NHostIommus"))
                 n = scan->n_iommus;
         else
@@ -359,6 +422,13 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("PrepareContext", SD_BUS_ARGS("s", uuid),
                                 SD_BUS_RESULT("h", iommufd), method_prepare_context,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reserve", SD_BUS_ARGS("a{sv}", request, "t", ttl_usec),
+                                SD_BUS_RESULT("s", token), method_reserve,
+                                SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Unreserve", SD_BUS_ARGS("s", token), SD_BUS_NO_RESULT,
+                                method_unreserve, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetVm", SD_BUS_ARGS("s", uuid), SD_BUS_RESULT("o", vm),
                                 method_get_vm, SD_BUS_VTABLE_UNPRIVILEGED),
@@ -383,6 +453,8 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Resources", "a(sstt)", get_resources, 0,
                         SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("NVms", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
+        SD_BUS_PROPERTY("NReservations", "u", get_count, 0,
+                        SD_BUS_VTABLE_PROPERTY_EMITS_INVALIDATION),
         SD_BUS_PROPERTY("NFunctions", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NHostIommus", "u", get_count, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_VTABLE_END,
@@ -404,5 +476,5 @@ void bus_manager_emit_host_changed(Bus *bus) {
 void bus_manager_emit_capacity_changed(Bus *bus) {
         (void)sd_bus_emit_signal(bus->bus, BUS_PATH, BUS_NAME ".Manager", "CapacityChanged", NULL);
         (void)sd_bus_emit_properties_changed(bus->bus, BUS_PATH, BUS_NAME ".Manager", "Resources",
-                                             "NVms", NULL);
+                                             "NVms", "NReservations", NULL);
 }

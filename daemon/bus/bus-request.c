@@ -262,6 +262,19 @@ static int read_leash(sd_bus_message *m, void *target, Problem *p) {
         return 0;
 }
 
+static int read_reservation(sd_bus_message *m, void *target, Problem *p) {
+        VmRequest *request = target;
+        const char *s;
+        int r;
+
+        (void)p;
+        r = sd_bus_message_read(m, "s", &s);
+        if (r < 0)
+                return r;
+        request->reservation = strdup(s);
+        return request->reservation ? 0 : -ENOMEM;
+}
+
 static int read_leash_pidfd(sd_bus_message *m, void *target, Problem *p) {
         VmRequest *request = target;
         int fd, r;
@@ -275,10 +288,15 @@ static int read_leash_pidfd(sd_bus_message *m, void *target, Problem *p) {
 }
 
 static const Key vm_keys[] = {
-        { "name", "s", read_name },         { "tier", "s", read_tier },
-        { "handover", "s", read_handover }, { "functions", "a(sa{sv})", read_functions },
-        { "memory", "t", read_memory },     { "guest-domains", "u", read_guest_domains },
-        { "leash", "s", read_leash },       { "leash-pidfd", "h", read_leash_pidfd },
+        { "name", "s", read_name },
+        { "tier", "s", read_tier },
+        { "handover", "s", read_handover },
+        { "functions", "a(sa{sv})", read_functions },
+        { "memory", "t", read_memory },
+        { "guest-domains", "u", read_guest_domains },
+        { "leash", "s", read_leash },
+        { "leash-pidfd", "h", read_leash_pidfd },
+        { "reservation", "s", read_reservation },
 };
 
 int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *p) {
@@ -286,6 +304,10 @@ int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *p) {
 
         r = bus_read_uuid(m, &request->uuid, p);
         return r < 0 ? r : read_dictionary(m, vm_keys, ELEMENTSOF(vm_keys), request, p);
+}
+
+int bus_read_reserve_request(sd_bus_message *m, VmRequest *request, Problem *p) {
+        return read_dictionary(m, vm_keys, ELEMENTSOF(vm_keys), request, p);
 }
 
 int bus_read_no_options(sd_bus_message *m, Problem *p) {

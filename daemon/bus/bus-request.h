@@ -14,6 +14,9 @@ int bus_read_uuid(sd_bus_message *m, sd_id128_t *ret, Problem *reterr_problem);
 /* Reads CreateVm's "sa{sv}" into an initialized request. Errors leave it to be done by the caller. */
 int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *reterr_problem);
 
+/* Reads Reserve's "a{sv}", which has the same keys. */
+int bus_read_reserve_request(sd_bus_message *m, VmRequest *request, Problem *reterr_problem);
+
 /* Reads AttachDevice's "sa{sv}". */
 int bus_read_function_request(sd_bus_message *m, FunctionRequest *request, Problem *reterr_problem);
 

@@ -175,7 +175,7 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
         for (size_t i = 0; i < n_requests; i++) {
                 const FunctionRequest *request = requests + i;
                 ContextFunction f = { .address = request->address, .cdev = -1, .unplug_fd = -1 };
-                const PciFunctionInfo *info;
+                const PciFunctionInfo *info = NULL;
                 int r;
 
                 r = check_function(view, existing, request, &info, p);

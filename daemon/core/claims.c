@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Which VM holds which PCI function. A function has one holder at most. */
+/* Which VM or reservation holds which PCI function. A function has one holder at most. */
 
 #include <errno.h>
 
@@ -15,7 +15,7 @@ Claim *claims_find(const Manager *m, const PciAddress *function) {
         return claim;
 }
 
-int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
+static int claim_new(Manager *m, Vm *vm, Reservation *reservation, const PciAddress *function) {
         Claim *claim;
 
         assert(!claims_find(m, function));
@@ -25,6 +25,7 @@ int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
                 return -ENOMEM;
         claim->function = *function;
         claim->vm = vm;
+        claim->reservation = reservation;
         HASH_ADD(hh, m->claims, function, sizeof(claim->function), claim);
         if (!claim->hh.tbl) {
                 free(claim);
@@ -33,13 +34,32 @@ int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
         return 0;
 }
 
-int claims_add(Manager *m, Vm *vm, const VmContext *ctx) {
-        for (size_t i = 0; i < ctx->n_functions; i++) {
-                int r = claims_add_one(m, vm, &ctx->functions[i].address);
+int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
+        return claim_new(m, vm, NULL, function);
+}
 
+/* What a reservation held is its own again. */
+static void claim_drop(Manager *m, Claim *claim) {
+        if (claim->vm && claim->reservation)
+                claim->vm = NULL;
+        else
+                claims_remove(m, &claim->function);
+}
+
+int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++) {
+                Claim *claim = claims_find(m, &ctx->functions[i].address);
+                int r = 0;
+
+                if (claim) {
+                        assert(vm && !claim->vm && claim->reservation &&
+                               claim->reservation == reservation);
+                        claim->vm = vm;
+                } else
+                        r = claim_new(m, vm, vm ? NULL : reservation, &ctx->functions[i].address);
                 if (r < 0) {
                         while (i-- > 0)
-                                claims_remove(m, &ctx->functions[i].address);
+                                claim_drop(m, claims_find(m, &ctx->functions[i].address));
                         return r;
                 }
         }
@@ -56,6 +76,10 @@ void claims_remove(Manager *m, const PciAddress *function) {
 }
 
 void claims_remove_all(Manager *m, const VmContext *ctx) {
-        for (size_t i = 0; i < ctx->n_functions; i++)
-                claims_remove(m, &ctx->functions[i].address);
+        for (size_t i = 0; i < ctx->n_functions; i++) {
+                Claim *claim = claims_find(m, &ctx->functions[i].address);
+
+                if (claim)
+                        claim_drop(m, claim);
+        }
 }

@@ -11,14 +11,35 @@
 typedef struct CreateOperation {
         Operation op;
         VmRequest request;
-        bool stuck; /* it failed, and what was made could not be shown to be gone */
+        Reservation *reservation; /* taken by decide */
+        bool stuck;               /* it failed, and what was made could not be shown to be gone */
 } CreateOperation;
+
+/* The part that may count on a reservation. */
+static int admit(CreateOperation *create, Admission *a, Problem *p) {
+        Operation *op = &create->op;
+        Manager *m = op->vm->manager;
+        AdmissionView view = manager_get_view(m);
+        int r;
+
+        r = admission_decide_vm(&view, &create->request, a, p);
+        if (r >= 0)
+                r = ledger_charge(m->ledger, &a->demands, &op->receipt, p);
+        for (size_t i = 0; r >= 0 && i < a->additions.n_functions; i++)
+                if (a->additions.handover == HANDOVER_DAEMON)
+                        r = unplug_eventfd_new(&a->additions.functions[i].unplug_fd);
+        if (r >= 0)
+                r = claims_add(m, op->vm, create->reservation, &a->additions);
+        if (r < 0) {
+                context_close(&a->additions);
+                op->receipt = receipt_done(op->receipt);
+        }
+        return r;
+}
 
 static int decide(Operation *op, Problem *p) {
         CreateOperation *create = container_of(op, CreateOperation, op);
         Vm *vm = op->vm;
-        Manager *m = vm->manager;
-        AdmissionView view = manager_get_view(m);
         _cleanup_(admission_done) Admission a = {};
         int r;
 
@@ -26,30 +47,19 @@ static int decide(Operation *op, Problem *p) {
                 return problem_set(p, PROBLEM_CANCELLED,
                                    "The operation was cancelled; nothing has been taken.");
 
-        r = admission_decide_vm(&view, &create->request, &a, p);
-        if (r < 0)
-                return r;
-        r = ledger_charge(m->ledger, &a.demands, &op->receipt, p);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < a.additions.n_functions; i++)
-                if (a.additions.handover == HANDOVER_DAEMON) {
-                        r = unplug_eventfd_new(&a.additions.functions[i].unplug_fd);
-                        if (r < 0)
-                                break;
-                }
+        r = reservation_take(vm->manager, create->request.reservation, vm->owner_uid,
+                             &create->reservation, p);
         if (r >= 0)
-                r = claims_add(m, vm, &a.additions);
-        if (r < 0) {
-                context_close(&a.additions);
+                r = admit(create, &a, p);
+        reservation_decided(create->reservation);
+        if (r < 0)
                 return r;
-        }
 
         context_done(&op->work);
         op->work = a.additions;
         context_init(&a.additions, op->work.tier, op->work.handover);
         if (op->work.handover == HANDOVER_VMM) {
-                op->work.iommufd = prepared_take(m, vm->uuid);
+                op->work.iommufd = prepared_take(vm->manager, vm->uuid);
                 op->work.shared = op->work.iommufd >= 0;
         }
         vm->guest_domains = a.guest_domains;
@@ -67,12 +77,13 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 }
 
 /* The end of a request that failed: as if it had never come, unless something could not be undone. */
-static void undo(Operation *op, bool stuck) {
+static void undo(Operation *op, Reservation *reservation, bool stuck) {
         Vm *vm = op->vm;
 
         vm_move(vm, VM_EVENT_DRAIN);
         if (stuck) {
                 vm->receipt = TAKE_PTR(op->receipt);
+                reservation_use_up(reservation);
                 vm->announced = true;
                 memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
                 vm_move(vm, VM_EVENT_STUCK);
@@ -86,6 +97,7 @@ static void undo(Operation *op, bool stuck) {
 
         claims_remove_all(vm->manager, &vm->context);
         op->receipt = receipt_done(op->receipt);
+        reservation_put_back(reservation);
         vm_move(vm, VM_EVENT_GONE);
 }
 
@@ -111,11 +123,12 @@ static void done(Operation *op) {
         int r;
 
         if (op->result < 0) {
-                undo(op, create->stuck);
+                undo(op, create->reservation, create->stuck);
                 return;
         }
 
         vm->receipt = TAKE_PTR(op->receipt);
+        reservation_use_up(create->reservation);
         vm_move(vm, VM_EVENT_REALIZED);
         r = atomic_load(&op->cancelled)
                     ? problem_set(&op->problem, PROBLEM_CANCELLED, "The operation was cancelled.")
@@ -205,7 +218,7 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
                       OperationAnswer answer, void *userdata, Problem *p) {
         CreateOperation *create;
         Operation *op;
-        Vm *vm;
+        Vm *vm = NULL;
         int r;
 
         r = check_request(m, request, p);

@@ -18,6 +18,7 @@ int manager_link_vm(Manager *m, Vm *vm);
 /* Unlinks and frees a VM without operations. */
 void manager_remove_vm(Manager *m, Vm *vm);
 
+/* What the deciders see; the functions of m->deciding_for count as free. */
 AdmissionView manager_get_view(Manager *m);
 
 void manager_notify_vm(Vm *vm);
@@ -25,12 +26,30 @@ void manager_notify_capacity(Manager *m);
 
 /* ---- claims (claims.c) ---- */
 
-/* Claims all functions listed in @ctx for @vm, or none. -EBUSY cannot happen after an admission (asserted). */
-int claims_add(Manager *m, Vm *vm, const VmContext *ctx);
+/* Claims all functions listed in @ctx for @vm or for @reservation, or none. What @reservation holds already is lent to @vm: it
+ * goes back with claims_remove_all(), unless reservation_use_up() comes first. Returns 0 or -ENOMEM. That they are free is
+ * the admission's to know (asserted). */
+int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx);
 int claims_add_one(Manager *m, Vm *vm, const PciAddress *function);
 void claims_remove(Manager *m, const PciAddress *function);
 void claims_remove_all(Manager *m, const VmContext *ctx);
 Claim *claims_find(const Manager *m, const PciAddress *function);
+
+/* ---- reservations (reservations.c) ---- */
+
+/* Takes the reservation that a request names, NULL when it names none: what it holds counts as free for the decision that
+ * follows, and nobody else can use it. -ENOENT with the problem: unknown, another user's, or taken. */
+int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret,
+                     Problem *reterr_problem);
+
+/* The decision is made; others see the functions as held again. NULL is fine. */
+void reservation_decided(Reservation *reservation);
+
+/* The end of taking it: as before, or used up. NULL is fine. */
+void reservation_put_back(Reservation *reservation);
+void reservation_use_up(Reservation *reservation);
+
+void reservations_free_all(Manager *m);
 
 /* ---- operations (operations.c) ---- */
 

@@ -85,11 +85,16 @@ void manager_remove_vm(Manager *m, Vm *vm) {
 /* ---- what deciders see, what observers hear ---- */
 
 static const char *get_holder(void *userdata, const PciAddress *function) {
-        const Claim *claim = claims_find(userdata, function);
+        const Manager *m = userdata;
+        const Claim *claim = claims_find(m, function);
 
         if (!claim)
                 return NULL;
-        return claim->vm ? claim->vm->name : "(none: the daemon is probing with it)";
+        if (claim->vm)
+                return claim->vm->name;
+        if (claim->reservation)
+                return claim->reservation == m->deciding_for ? NULL : "(none yet: it is reserved)";
+        return "(none: the daemon is probing with it)";
 }
 
 AdmissionView manager_get_view(Manager *m) {
@@ -117,6 +122,28 @@ void manager_notify_capacity(Manager *m) {
         m->ledger_generation = generation;
         if (m->observer.capacity_changed)
                 m->observer.capacity_changed(m->observer.userdata);
+}
+
+int manager_reload(Manager *m, Problem *reterr_problem) {
+        Config config;
+        int r;
+
+        config_init(&config);
+        if (m->config_file) {
+                r = config_read_file(&config, m->config_file, reterr_problem);
+                if (r < 0 && r != -ENOENT)
+                        return r;
+        }
+
+        m->config = config;
+        r = capacity_update(m->ledger, m->inventory, &m->config);
+        if (r < 0)
+                return r;
+        log_msg(LOG_INFO, "The configuration has been read again.");
+        manager_notify_capacity(m);
+        if (m->observer.host_changed)
+                m->observer.host_changed(m->observer.userdata); /* tiers may have come or gone */
+        return 0;
 }
 
 int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *reterr_problem) {
@@ -165,7 +192,8 @@ static int first_scan(Manager *m) {
         return r;
 }
 
-int manager_new(sd_event *event, Kernel *kernel, const Config *config, Manager **ret) {
+int manager_new(sd_event *event, Kernel *kernel, const Config *config, const char *config_file,
+                Manager **ret) {
         _cleanup_(manager_freep) Manager *m = new0(Manager, 1);
         int r;
 
@@ -175,7 +203,9 @@ int manager_new(sd_event *event, Kernel *kernel, const Config *config, Manager *
         m->event = sd_event_ref(event);
         m->config = *config;
         m->kernel = kernel;
-        r = inventory_new(&m->inventory);
+        if (config_file)
+                m->config_file = strdup(config_file);
+        r = config_file && !m->config_file ? -ENOMEM : inventory_new(&m->inventory);
         if (r >= 0)
                 r = ledger_new(&m->ledger);
         if (r >= 0)
@@ -215,6 +245,7 @@ Manager *manager_free(Manager *m) {
                 manager_remove_vm(m, m->vms[m->n_vms - 1]);
         free(m->vms);
         prepared_free_all(m);
+        reservations_free_all(m);
         for (Claim *claim, *next = m->claims; (claim = next);) {
                 next = claim->hh.next;
                 claims_remove(m, &claim->function);
@@ -223,6 +254,7 @@ Manager *manager_free(Manager *m) {
         ledger_free(m->ledger);
         inventory_free(m->inventory);
         kernel_free(m->kernel);
+        free(m->config_file);
         sd_event_unref(m->event);
         free(m);
         return NULL;

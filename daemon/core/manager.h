@@ -27,10 +27,13 @@ typedef struct ManagerObserver {
         void *userdata;
 } ManagerObserver;
 
-/* Who holds a PCI function: a VM, or the daemon itself while it probes (vm == NULL). */
+typedef struct Reservation Reservation;
+
+/* Who holds a PCI function: a VM, a reservation, or (both NULL) the daemon itself while it probes. */
 typedef struct Claim {
         PciAddress function;
         Vm *vm;
+        Reservation *reservation;
         UT_hash_handle hh;
 } Claim;
 
@@ -40,6 +43,7 @@ struct Manager {
         sd_event *event;
         Kernel *kernel;
         Config config;
+        char *config_file; /* for manager_reload(), NULL: none */
         Inventory *inventory;
         Ledger *ledger;
         Workers *workers;
@@ -51,6 +55,9 @@ struct Manager {
         Claim *claims;
         PreparedContext *prepared;
         size_t n_prepared;
+        Reservation *reservations;
+        size_t n_reservations;
+        const Reservation *deciding_for; /* while a decision counts on it */
 
         sd_event_source *watch, *rescan_timer;
         bool rescanning, rescan_again;
@@ -59,7 +66,8 @@ struct Manager {
 };
 
 /* Makes the manager and takes @kernel over. Scans the host once, so that it can answer at once. */
-int manager_new(sd_event *event, Kernel *kernel, const Config *config, Manager **ret);
+int manager_new(sd_event *event, Kernel *kernel, const Config *config, const char *config_file,
+                Manager **ret);
 
 /* Waits for kernel calls that run, drops every VM's descriptors, and asserts that the ledger is balanced. */
 Manager *manager_free(Manager *m);
@@ -114,7 +122,20 @@ int vm_set_leash(Vm *vm, int pidfd, Problem *reterr_problem);
 /* Immediate: asks the operation in flight to stop. */
 int vm_cancel(Vm *vm, Problem *reterr_problem);
 
+/* ---- reservations ---- */
+
+#define RESERVATION_TOKEN_SIZE 33
+
+/* Charges and claims what a VM of *request (completed) would take, for @ttl_usec. Immediate, on the inventory as it is.
+ * Returns 0 with the token, or a negative errno with reterr_problem. */
+int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid,
+                    char ret_token[static RESERVATION_TOKEN_SIZE], Problem *reterr_problem);
+int manager_unreserve(Manager *m, const char *token, uid_t uid, Problem *reterr_problem);
+
 /* ---- the host ---- */
+
+/* Reads the configuration file again; on an error the old configuration stays. */
+int manager_reload(Manager *m, Problem *reterr_problem);
 
 /* A fresh iommufd for a VM to come; the answer's caller gets it by manager_get_prepared(). */
 int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,

@@ -11,6 +11,7 @@ void vm_request_init(VmRequest *request) {
 
 void vm_request_done(VmRequest *request) {
         free(request->name);
+        free(request->reservation);
         free(request->functions);
         fd_close(request->leash_pidfd);
         vm_request_init(request);

@@ -15,6 +15,7 @@ struct Ledger {
 struct Receipt {
         Ledger *ledger;
         DemandSet holds;
+        bool suspended;
         Receipt *next; /* merged into this one: a chain, so that merging needs no memory */
 };
 
@@ -233,11 +234,35 @@ void receipt_give_back(Receipt *receipt, const DemandSet *part) {
         }
 }
 
+void receipt_suspend(Receipt *receipt) {
+        for (; receipt; receipt = receipt->next) {
+                assert(!receipt->suspended);
+                for (size_t i = 0; i < receipt->holds.n_demands; i++) {
+                        const Demand *d = receipt->holds.demands + i;
+
+                        ledger_find(receipt->ledger, d->kind, d->scope)->used -= d->amount;
+                }
+                receipt->suspended = true;
+        }
+}
+
+void receipt_resume(Receipt *receipt) {
+        for (; receipt; receipt = receipt->next) {
+                assert(receipt->suspended);
+                for (size_t i = 0; i < receipt->holds.n_demands; i++) {
+                        const Demand *d = receipt->holds.demands + i;
+
+                        ledger_find(receipt->ledger, d->kind, d->scope)->used += d->amount;
+                }
+                receipt->suspended = false;
+        }
+}
+
 Receipt *receipt_done(Receipt *receipt) {
         while (receipt) {
                 Receipt *link = receipt;
 
-                for (size_t i = 0; i < link->holds.n_demands; i++)
+                for (size_t i = 0; i < link->holds.n_demands && !link->suspended; i++)
                         (void)receipt_link_give_back(link, link->holds.demands + i,
                                                      link->holds.demands[i].amount);
                 receipt = link->next;

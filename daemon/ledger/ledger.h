@@ -84,6 +84,11 @@ void receipt_merge(Receipt *receipt, Receipt **other);
 /* Gives back @part of @receipt, which must hold all of it (asserted). Cannot fail. */
 void receipt_give_back(Receipt *receipt, const DemandSet *part);
 
+/* Puts what a receipt holds back into the accounts for a moment, so that a decision can count on it, and takes it out again.
+ * Nothing may be charged in between but what replaces it; a suspended receipt is given back as it is. Cannot fail. */
+void receipt_suspend(Receipt *receipt);
+void receipt_resume(Receipt *receipt);
+
 /* Gives a receipt back; NULL is fine. Returns NULL. */
 Receipt *receipt_done(Receipt *receipt);
 DEFINE_CLEANUP(Receipt, receipt_done);

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "vm/context.h"
 #include "vm/kernel-refusal.h"
+
+#define CDEV_OPEN_TRIES 20
 
 static const char *iommu_subject(uint32_t index, char buf[static 16]) {
         (void)snprintf(buf, 16, "ivhd%u", index);
@@ -35,12 +38,26 @@ static int realize_base(Kernel *k, VmContext *ctx, Problem *p) {
         return 0;
 }
 
+/* A node that has just appeared belongs to root until udev has given it to the daemon's user. */
+static int open_cdev(Kernel *k, ContextFunction *f) {
+        const struct timespec pause = { .tv_nsec = 50000000 };
+        int r;
+
+        for (unsigned i = 0; i < CDEV_OPEN_TRIES; i++) {
+                r = k->ops->cdev_open(k, &f->address, &f->cdev);
+                if (r != -EACCES)
+                        return r;
+                (void)nanosleep(&pause, NULL);
+        }
+        return r;
+}
+
 static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Problem *p) {
         const char *address = PCI_ADDRESS_STRING(&f->address);
         int r;
 
         if (f->cdev < 0) {
-                r = k->ops->cdev_open(k, &f->address, &f->cdev);
+                r = open_cdev(k, f);
                 if (r < 0)
                         return kernel_refusal(p, STEP_CDEV_OPEN, address, r);
         }
