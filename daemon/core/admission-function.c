@@ -54,7 +54,7 @@ static int check_function(const AdmissionView *view, const VmContext *existing,
 
         holder = view->get_holder(view->userdata, &request->address);
         if (holder)
-                return problem_set(p, PROBLEM_FUNCTION_IN_USE, "%s %s to VM %s.", address,
+                return problem_set(p, PROBLEM_FUNCTION_IN_USE, "%s %s to %s.", address,
                                    context_find_function(existing, &request->address)
                                            ? "belongs already"
                                            : "belongs",
@@ -98,7 +98,7 @@ static int check_group(const AdmissionView *view, const VmContext *existing,
                 if (holder)
                         return problem_set(
                                 p, PROBLEM_FUNCTION_IN_USE,
-                                "%s shares IOMMU group %u with %s, which belongs to VM %s.",
+                                "%s shares IOMMU group %u with %s, which belongs to %s.",
                                 PCI_ADDRESS_STRING(&info->address), info->group,
                                 PCI_ADDRESS_STRING(&member->address), holder);
                 if (length + PCI_ADDRESS_STRING_SIZE + 1 < sizeof(missing))

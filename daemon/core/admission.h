@@ -13,7 +13,7 @@ typedef struct AdmissionView {
         const Inventory *inventory;
         const Ledger *ledger;
         const Config *config;
-        /* The name of the VM that holds a function, or NULL. */
+        /* Who holds a function, in words ("VM demo", "a reservation"), or NULL. */
         const char *(*get_holder)(void *userdata, const PciAddress *function);
         void *userdata;
 } AdmissionView;

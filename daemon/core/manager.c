@@ -91,10 +91,10 @@ static const char *get_holder(void *userdata, const PciAddress *function) {
         if (!claim)
                 return NULL;
         if (claim->vm)
-                return claim->vm->name;
+                return claim->vm->title;
         if (claim->reservation)
-                return claim->reservation == m->deciding_for ? NULL : "(none yet: it is reserved)";
-        return "(none: the daemon is probing with it)";
+                return claim->reservation == m->deciding_for ? NULL : "a reservation";
+        return "a probe of the kernel level";
 }
 
 AdmissionView manager_get_view(Manager *m) {

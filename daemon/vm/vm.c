@@ -2,6 +2,7 @@
 #include "vm/vm.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "vm/unplug-watch.h"
 
@@ -20,6 +21,10 @@ int vm_new(Manager *manager, sd_event *event, sd_id128_t uuid, const char *name,
         vm->name = strdup(name);
         if (!vm->name)
                 return -ENOMEM;
+        if (asprintf(&vm->title, "VM %s", name) < 0) {
+                vm->title = NULL;
+                return -ENOMEM;
+        }
 
         *ret = TAKE_PTR(vm);
         return 0;
@@ -38,6 +43,7 @@ Vm *vm_free(Vm *vm) {
         context_done(&vm->context);
         receipt_done(vm->receipt);
         free(vm->name);
+        free(vm->title);
         free(vm);
         return NULL;
 }

@@ -27,6 +27,7 @@ typedef struct Vm {
         Manager *manager;
         sd_id128_t uuid;
         char *name;
+        char *title; /* "VM name", for sentences */
         uid_t owner_uid;
 
         VmState state;
