@@ -62,6 +62,8 @@ int pidfd_has_ended(int pidfd, bool *ret_ended) {
         while (r < 0 && errno == EINTR);
         if (r < 0)
                 return -errno;
+        if (p.revents & POLLNVAL)
+                return -EBADF;
 
         *ret_ended = r > 0 && (p.revents & (POLLIN | POLLHUP));
         return 0;

@@ -71,7 +71,7 @@ const char *problem_kind_to_name(ProblemKind kind);
 int problem_kind_to_errno(ProblemKind kind);
 
 /* Fills @p and returns the negative errno of @kind, so that a decider can `return problem_set(...)`.
- * @p may be NULL when the caller does not want the words. A text too long is cut. */
+ * @p may be NULL when the caller does not want the words. A text too long is cut, and is valid UTF-8 in any case. */
 int problem_set(Problem *p, ProblemKind kind, const char *format, ...) _printf_(3, 4);
 
 /* The same with the two amounts. */

@@ -144,7 +144,7 @@ static const Key function_keys[] = {
         { "managed", "b", read_managed },
 };
 
-int bus_read_function_request(sd_bus_message *m, FunctionRequest *request, Problem *p) {
+static int read_function(sd_bus_message *m, FunctionRequest *request, Problem *p) {
         int r;
 
         *request = (FunctionRequest){};
@@ -162,7 +162,7 @@ static int read_functions(sd_bus_message *m, void *target, Problem *p) {
         while ((r = sd_bus_message_enter_container(m, 'r', "sa{sv}")) > 0) {
                 FunctionRequest f;
 
-                r = bus_read_function_request(m, &f, p);
+                r = read_function(m, &f, p);
                 if (r >= 0)
                         r = vm_request_add_function(request, &f);
                 if (r >= 0)
@@ -171,6 +171,36 @@ static int read_functions(sd_bus_message *m, void *target, Problem *p) {
                         return r;
         }
         return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* AttachDevice: the options of its function, and more functions. The first one of @target is the function itself. */
+static int read_guest_id_of_first(sd_bus_message *m, void *target, Problem *p) {
+        return read_guest_id(m, ((VmRequest *)target)->functions, p);
+}
+
+static int read_vf_token_of_first(sd_bus_message *m, void *target, Problem *p) {
+        return read_vf_token(m, ((VmRequest *)target)->functions, p);
+}
+
+static int read_managed_of_first(sd_bus_message *m, void *target, Problem *p) {
+        return read_managed(m, ((VmRequest *)target)->functions, p);
+}
+
+static const Key attach_keys[] = {
+        { "guest-device-id", "s", read_guest_id_of_first },
+        { "vf-token", "s", read_vf_token_of_first },
+        { "managed", "b", read_managed_of_first },
+        { "with", "a(sa{sv})", read_functions },
+};
+
+int bus_read_attach_request(sd_bus_message *m, VmRequest *request, Problem *p) {
+        FunctionRequest f = {};
+        int r;
+
+        r = bus_read_address(m, &f.address, p);
+        if (r >= 0)
+                r = vm_request_add_function(request, &f);
+        return r < 0 ? r : read_dictionary(m, attach_keys, ELEMENTSOF(attach_keys), request, p);
 }
 
 /* ---- VMs ---- */

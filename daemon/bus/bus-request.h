@@ -17,8 +17,8 @@ int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *reterr_p
 /* Reads Reserve's "a{sv}", which has the same keys. */
 int bus_read_reserve_request(sd_bus_message *m, VmRequest *request, Problem *reterr_problem);
 
-/* Reads AttachDevice's "sa{sv}". */
-int bus_read_function_request(sd_bus_message *m, FunctionRequest *request, Problem *reterr_problem);
+/* Reads AttachDevice's "sa{sv}": into the functions of an initialized request, the one named first. */
+int bus_read_attach_request(sd_bus_message *m, VmRequest *request, Problem *reterr_problem);
 
 /* Reads an "a{sv}" in which no key is known. */
 int bus_read_no_options(sd_bus_message *m, Problem *reterr_problem);

@@ -19,16 +19,18 @@
         struct _semicolon_##name
 
 static int attach_device(BusCall *call) {
-        FunctionRequest function;
+        _cleanup_(vm_request_done) VmRequest request;
         Vm *vm;
         int r;
 
+        vm_request_init(&request);
         r = bus_call_get_vm(call, &vm);
         if (r >= 0)
-                r = bus_read_function_request(call->message, &function, &call->problem);
+                r = bus_read_attach_request(call->message, &request, &call->problem);
         return r < 0 ? r
-                     : vm_attach_function(vm, &function, bus_call_get_sender(call),
-                                          bus_call_answer_empty, call, &call->problem);
+                     : vm_attach_functions(vm, request.functions, request.n_functions,
+                                           bus_call_get_sender(call), bus_call_answer_empty, call,
+                                           &call->problem);
 }
 METHOD(attach_device, ACTION_MANAGE, attach_device);
 

@@ -96,11 +96,10 @@ static int check_group(const AdmissionView *view, const VmContext *existing,
 
                 holder = view->get_holder(view->userdata, &member->address);
                 if (holder)
-                        return problem_set(
-                                p, PROBLEM_FUNCTION_IN_USE,
-                                "%s shares IOMMU group %u with %s, which belongs to %s.",
-                                PCI_ADDRESS_STRING(&info->address), info->group,
-                                PCI_ADDRESS_STRING(&member->address), holder);
+                        return problem_set(p, PROBLEM_FUNCTION_IN_USE,
+                                           "%s shares IOMMU group %u with %s, which belongs to %s.",
+                                           PCI_ADDRESS_STRING(&info->address), info->group,
+                                           PCI_ADDRESS_STRING(&member->address), holder);
                 if (length + PCI_ADDRESS_STRING_SIZE + 1 < sizeof(missing))
                         length += (size_t)snprintf(missing + length, sizeof(missing) - length,
                                                    "%s%s", length ? " " : "",
@@ -110,8 +109,7 @@ static int check_group(const AdmissionView *view, const VmContext *existing,
         if (length > 0)
                 return problem_set(p, PROBLEM_GROUP_NOT_WHOLE,
                                    "%s shares IOMMU group %u with %s, not given to this VM: a "
-                                   "group is assigned as a whole, so "
-                                   "name all of it when the VM is created.",
+                                   "group is assigned as a whole, so name all of it at once.",
                                    PCI_ADDRESS_STRING(&info->address), info->group, missing);
         return 0;
 }

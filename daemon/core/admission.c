@@ -13,6 +13,16 @@ void admission_done(Admission *admission) {
         demand_set_done(&admission->demands);
 }
 
+static int check_distinct(const FunctionRequest *functions, size_t n_functions, Problem *p) {
+        for (size_t i = 0; i < n_functions; i++)
+                for (size_t j = 0; j < i; j++)
+                        if (pci_address_equal(&functions[i].address, &functions[j].address))
+                                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                                   "%s is named twice.",
+                                                   PCI_ADDRESS_STRING(&functions[i].address));
+        return 0;
+}
+
 int admission_complete_request(VmRequest *request, const Config *config, Problem *p) {
         if (!request->has_tier)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
@@ -50,14 +60,7 @@ int admission_complete_request(VmRequest *request, const Config *config, Problem
                                            " (MaxFunctionsPerVm=).",
                                            request->n_functions, config->max_functions_per_vm);
 
-        for (size_t i = 0; i < request->n_functions; i++)
-                for (size_t j = 0; j < i; j++)
-                        if (pci_address_equal(&request->functions[i].address,
-                                              &request->functions[j].address))
-                                return problem_set(
-                                        p, PROBLEM_INVALID_ARGUMENT, "%s is named twice.",
-                                        PCI_ADDRESS_STRING(&request->functions[i].address));
-        return 0;
+        return check_distinct(request->functions, request->n_functions, p);
 }
 
 static bool level_suffices(KernelLevel level, const Config *config) {
@@ -248,21 +251,24 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         return 0;
 }
 
-int admission_decide_function(const AdmissionView *view, const VmContext *context,
-                              uint32_t guest_domains, const FunctionRequest *function,
-                              Admission *ret, Problem *p) {
+int admission_decide_functions(const AdmissionView *view, const VmContext *context,
+                               uint32_t guest_domains, const FunctionRequest *functions,
+                               size_t n_functions, Admission *ret, Problem *p) {
         _cleanup_(admission_done) Admission a = { .guest_domains = guest_domains };
+        uint64_t limit = view->config->max_functions_per_vm;
         int r;
 
         context_init(&a.additions, context->tier, context->handover);
-        if (context->n_functions >= view->config->max_functions_per_vm)
+        if (context->n_functions + n_functions > limit)
                 return problem_set_amounts(
-                        p, PROBLEM_LIMITS_EXCEEDED, context->n_functions + 1,
-                        view->config->max_functions_per_vm,
-                        "The VM has %zu functions, and may have %" PRIu64 " (MaxFunctionsPerVm=).",
-                        context->n_functions, view->config->max_functions_per_vm);
-
-        r = admission_plan_functions(view, context, function, 1, &a.additions, p);
+                        p, PROBLEM_LIMITS_EXCEEDED, context->n_functions + n_functions, limit,
+                        "The VM has %zu functions and wants %zu more, but may have %" PRIu64
+                        " (MaxFunctionsPerVm=).",
+                        context->n_functions, n_functions, limit);
+        r = check_distinct(functions, n_functions, p);
+        if (r >= 0)
+                r = admission_plan_functions(view, context, functions, n_functions, &a.additions,
+                                             p);
         if (r >= 0 && context->tier == TIER_HARDWARE)
                 r = plan_viommus(view, context, &a, p);
         if (r >= 0)

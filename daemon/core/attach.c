@@ -1,82 +1,71 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* AttachDevice and DetachDevice: one function more or less, with the vIOMMU that it needs or leaves empty. */
+/* AttachDevice: a function more, or several of one group at once, with the vIOMMUs that they need. */
 
 #include <errno.h>
-#include <time.h>
 
 #include "core/manager-private.h"
 
-#define DRAIN_RETRY_USEC UINT64_C(5000000)
-
 typedef struct AttachOperation {
         Operation op;
-        FunctionRequest request;
-        bool new_viommu; /* it needs one on a host IOMMU where the VM had none */
-        bool stuck;      /* it failed, and could not be undone */
+        FunctionRequest *requests;
+        size_t n_requests;
+        size_t n_functions, n_viommus; /* what the VM had before */
+        bool stuck;                    /* it failed, and could not be undone */
 } AttachOperation;
 
-typedef struct DetachOperation {
-        Operation op;
-        PciAddress function;
-        bool gone;
-        DemandSet freed; /* what the run made free */
-} DetachOperation;
+/* Adds what was admitted to the copy of the context. */
+static int attach_add(Operation *op, const VmContext *additions) {
+        int r = 0;
 
-/* ---- attach ---- */
+        for (size_t i = 0; i < additions->n_viommus && r >= 0; i++)
+                r = context_add_viommu(&op->work, additions->viommus + i);
+        for (size_t i = 0; i < additions->n_functions && r >= 0; i++)
+                r = context_add_function(&op->work, additions->functions + i);
+        return r;
+}
 
 static int attach_decide(Operation *op, Problem *p) {
         AttachOperation *attach = container_of(op, AttachOperation, op);
         Manager *m = op->vm->manager;
         AdmissionView view = manager_get_view(m);
         _cleanup_(admission_done) Admission a = {};
-        ContextFunction *f;
         int r;
 
-        r = admission_decide_function(&view, &op->work, op->vm->guest_domains, &attach->request, &a,
-                                      p);
+        attach->n_functions = op->work.n_functions;
+        attach->n_viommus = op->work.n_viommus;
+        r = admission_decide_functions(&view, &op->work, op->vm->guest_domains, attach->requests,
+                                       attach->n_requests, &a, p);
         if (r >= 0)
                 r = ledger_charge(m->ledger, &a.demands, &op->receipt, p);
-        if (r < 0)
-                return r;
-
-        f = a.additions.functions;
-        if (op->work.handover == HANDOVER_DAEMON) {
-                r = unplug_eventfd_new(&f->unplug_fd);
-                if (r < 0)
-                        return r;
-        }
-        attach->new_viommu = a.additions.n_viommus > 0;
-        if (attach->new_viommu)
-                r = context_add_viommu(&op->work, a.additions.viommus);
+        for (size_t i = 0; r >= 0 && i < a.additions.n_functions; i++)
+                if (op->work.handover == HANDOVER_DAEMON)
+                        r = unplug_eventfd_new(&a.additions.functions[i].unplug_fd);
         if (r >= 0)
-                r = context_add_function(&op->work, f);
+                r = attach_add(op, &a.additions);
         if (r >= 0)
-                r = claims_add_one(m, op->vm, &f->address);
+                r = claims_add(m, op->vm, NULL, &a.additions);
         if (r < 0)
                 context_close(&a.additions);
         return r;
 }
 
-/* Undoes what an attach added last. Returns 0 when nothing of it is left. */
-static int attach_undo(Operation *op, Kernel *k) {
-        ContextFunction *f = op->work.functions + op->work.n_functions - 1;
-        int r;
+/* Undoes what an attach added. Returns 0 when nothing of it is left. */
+static int attach_undo(AttachOperation *attach, Kernel *k) {
+        VmContext *work = &attach->op.work;
+        int r = 0;
 
-        r = context_unrealize_function(k, &op->work, f, NULL);
-        if (container_of(op, AttachOperation, op)->new_viommu) {
-                int q = context_unrealize_viommu(
-                        k, &op->work, context_find_viommu(&op->work, f->host_iommu), NULL);
-
-                if (q >= 0)
-                        context_remove_viommu(&op->work, f->host_iommu);
-                RET_GATHER(r, q);
+        for (size_t i = attach->n_functions; i < work->n_functions; i++) {
+                work->functions[i].draining = true;
+                RET_GATHER(r, context_unrealize_function(k, work, work->functions + i, NULL));
         }
-        if (r < 0) {
-                f->draining = true;
+        for (size_t i = attach->n_viommus; i < work->n_viommus; i++)
+                RET_GATHER(r, context_unrealize_viommu(k, work, work->viommus + i, NULL));
+        if (r < 0)
                 return r;
-        }
-        context_remove_function(&op->work, op->work.n_functions - 1);
+
+        work->n_functions = attach->n_functions;
+        work->n_viommus = attach->n_viommus;
         return 0;
 }
 
@@ -86,7 +75,7 @@ static int attach_run(Operation *op, Kernel *k, Problem *p) {
 
         r = context_realize(k, &op->work, &op->cancelled, p);
         if (r < 0)
-                attach->stuck = attach_undo(op, k) < 0;
+                attach->stuck = attach_undo(attach, k) < 0;
         return r;
 }
 
@@ -94,166 +83,53 @@ static void attach_done(Operation *op) {
         AttachOperation *attach = container_of(op, AttachOperation, op);
         Vm *vm = op->vm;
 
-        if (op->result < 0 && !attach->stuck) {
-                const Claim *claim = claims_find(vm->manager, &attach->request.address);
+        for (size_t i = 0; i < attach->n_requests; i++) {
+                const PciAddress *function = &attach->requests[i].address;
+                const Claim *claim = claims_find(vm->manager, function);
 
-                if (claim && claim->vm == vm &&
-                    !context_find_function(&vm->context, &attach->request.address))
-                        claims_remove(vm->manager, &attach->request.address);
-                op->receipt = receipt_done(op->receipt);
-                return;
+                if (op->result >= 0)
+                        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Attached %s.",
+                               PCI_ADDRESS_STRING(function));
+                else if (attach->stuck)
+                        log_vm(LOG_ERR, VM_UUID_STRING(vm),
+                               "Attaching %s failed and could not be undone: it stays charged.",
+                               PCI_ADDRESS_STRING(function));
+                else if (claim && claim->vm == vm && !context_find_function(&vm->context, function))
+                        claims_remove(vm->manager, function);
         }
 
-        if (op->result < 0)
-                log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                       "Attaching %s failed and could not be undone: it stays charged.",
-                       PCI_ADDRESS_STRING(&attach->request.address));
+        if (op->result >= 0 || attach->stuck)
+                receipt_merge(vm->receipt, &op->receipt);
         else
-                log_vm(LOG_INFO, VM_UUID_STRING(vm), "Attached %s.",
-                       PCI_ADDRESS_STRING(&attach->request.address));
-        receipt_merge(vm->receipt, &op->receipt);
+                op->receipt = receipt_done(op->receipt);
 }
 
-int vm_attach_function(Vm *vm, const FunctionRequest *function, const char *caller,
-                       OperationAnswer answer, void *userdata, Problem *p) {
+static void attach_destroy(Operation *op) {
+        free(container_of(op, AttachOperation, op)->requests);
+}
+
+int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_functions,
+                        const char *caller, OperationAnswer answer, void *userdata, Problem *p) {
         _cleanup_(operation_freep) Operation *op = NULL;
+        AttachOperation *attach;
         int r;
 
         r = operation_new(sizeof(AttachOperation), vm, "attach", caller, &op);
-        if (r >= 0)
-                r = operation_add_scan(op, &function->address,
-                                       function->has_vf_token ? function->vf_token : NULL);
+        for (size_t i = 0; i < n_functions && r >= 0; i++)
+                r = operation_add_scan(op, &functions[i].address,
+                                       functions[i].has_vf_token ? functions[i].vf_token : NULL);
         if (r < 0)
                 return r;
 
-        container_of(op, AttachOperation, op)->request = *function;
+        attach = container_of(op, AttachOperation, op);
+        attach->requests = new0(FunctionRequest, n_functions);
+        if (!attach->requests)
+                return -ENOMEM;
+        memcpy(attach->requests, functions, n_functions * sizeof(FunctionRequest));
+        attach->n_requests = n_functions;
         op->decide = attach_decide;
         op->run = attach_run;
         op->done = attach_done;
-        return operation_submit_for(&op, answer, userdata, p);
-}
-
-/* ---- detach ---- */
-
-static int detach_decide(Operation *op, Problem *p) {
-        DetachOperation *detach = container_of(op, DetachOperation, op);
-        ContextFunction *f = context_find_function(&op->work, &detach->function);
-        uint64_t now;
-
-        if (!f)
-                return problem_set(p, PROBLEM_NO_SUCH_FUNCTION, "VM %s has no function %s.",
-                                   op->vm->name, PCI_ADDRESS_STRING(&detach->function));
-
-        for (size_t i = 0; i < op->work.n_functions; i++) {
-                const ContextFunction *other = op->work.functions + i;
-
-                if (other != f && other->group == f->group && !f->draining && !other->draining)
-                        return problem_set(p, PROBLEM_GROUP_NOT_WHOLE,
-                                           "%s shares IOMMU group %u with %s of the same VM: a "
-                                           "group is released as a whole, "
-                                           "with its VM.",
-                                           PCI_ADDRESS_STRING(&f->address), f->group,
-                                           PCI_ADDRESS_STRING(&other->address));
-        }
-
-        f->draining = true;
-        (void)sd_event_now(op->vm->manager->event, CLOCK_MONOTONIC, &now);
-        op->retry_until_usec = now + op->vm->manager->config.detach_timeout_usec;
-        return 0;
-}
-
-/* The vIOMMU goes with the last function on it, if it can; a VMM that has its page mapped keeps it, and its charge. */
-static int release_viommu_if_unused(VmContext *work, Kernel *k, uint32_t host_iommu,
-                                    uint32_t guest_domains, DemandSet *freed) {
-        ContextViommu *v = context_find_viommu(work, host_iommu);
-        DemandSet part = {};
-        int r;
-
-        for (size_t i = 0; i < work->n_functions; i++)
-                if (work->functions[i].host_iommu == host_iommu)
-                        return 0;
-        if (!v || work->handover !=
-                          HANDOVER_DAEMON) /* a VMM's own vIOMMU may live on: nobody told its id */
-                return 0;
-
-        r = demand_set_add_all(&part, freed);
-        if (r >= 0)
-                r = charge_for_viommu(&part, v, guest_domains);
-        if (r >= 0 && context_unrealize_viommu(k, work, v, NULL) >= 0) {
-                context_remove_viommu(work, host_iommu);
-                demand_set_done(freed);
-                *freed = part;
-                part = (DemandSet){};
-        }
-        demand_set_done(&part);
-        return r;
-}
-
-static int detach_run(Operation *op, Kernel *k, Problem *p) {
-        DetachOperation *detach = container_of(op, DetachOperation, op);
-        ContextFunction *f = context_find_function(&op->work, &detach->function);
-        uint32_t host_iommu = f->host_iommu;
-        int r;
-
-        demand_set_done(&detach->freed); /* of an earlier try */
-        r = charge_for_function(&detach->freed, op->work.tier);
-        if (r >= 0)
-                r = context_unrealize_function(k, &op->work, f, p);
-        if (r < 0)
-                return r;
-
-        detach->gone = true;
-        context_remove_function(&op->work, (size_t)(f - op->work.functions));
-        return release_viommu_if_unused(&op->work, k, host_iommu, op->vm->guest_domains,
-                                        &detach->freed);
-}
-
-/* A function that its VMM has not let go of in time is asked about again from time to time. */
-static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
-        Vm *vm = userdata;
-
-        (void)s;
-        (void)usec;
-        vm->retry = sd_event_source_disable_unref(vm->retry);
-        for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
-                if (vm->context.functions[i].draining) {
-                        (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,
-                                                 NULL, NULL);
-                        break;
-                }
-        return 0;
-}
-
-static void detach_done(Operation *op) {
-        DetachOperation *detach = container_of(op, DetachOperation, op);
-        Vm *vm = op->vm;
-
-        if (detach->gone) {
-                claims_remove(vm->manager, &detach->function);
-                receipt_give_back(vm->receipt, &detach->freed);
-                log_vm(LOG_INFO, VM_UUID_STRING(vm), "Detached %s.",
-                       PCI_ADDRESS_STRING(&detach->function));
-        }
-        for (size_t i = 0; i < vm->context.n_functions && !vm->retry && !vm->manager->stopping; i++)
-                if (vm->context.functions[i].draining)
-                        (void)sd_event_add_time_relative(vm->manager->event, &vm->retry,
-                                                         CLOCK_MONOTONIC, DRAIN_RETRY_USEC, 0,
-                                                         on_drain_retry, vm);
-        demand_set_done(&detach->freed);
-}
-
-int vm_detach_function(Vm *vm, const PciAddress *function, const char *caller,
-                       OperationAnswer answer, void *userdata, Problem *p) {
-        _cleanup_(operation_freep) Operation *op = NULL;
-        int r;
-
-        r = operation_new(sizeof(DetachOperation), vm, "detach", caller, &op);
-        if (r < 0)
-                return r;
-
-        container_of(op, DetachOperation, op)->function = *function;
-        op->decide = detach_decide;
-        op->run = detach_run;
-        op->done = detach_done;
+        op->destroy = attach_destroy;
         return operation_submit_for(&op, answer, userdata, p);
 }

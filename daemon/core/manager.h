@@ -91,8 +91,9 @@ int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *ret
 
 /* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too
  * many wait, and -ENOMEM. */
-int vm_attach_function(Vm *vm, const FunctionRequest *function, const char *caller,
-                       OperationAnswer answer, void *userdata, Problem *reterr_problem);
+int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_functions,
+                        const char *caller, OperationAnswer answer, void *userdata,
+                        Problem *reterr_problem);
 int vm_detach_function(Vm *vm, const PciAddress *function, const char *caller,
                        OperationAnswer answer, void *userdata, Problem *reterr_problem);
 int vm_create_viommu(Vm *vm, uint32_t host_iommu, const char *caller, OperationAnswer answer,

@@ -198,13 +198,49 @@ int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reter
         return 0;
 }
 
-void receipt_merge(Receipt *receipt, Receipt **other) {
-        Receipt *last = receipt;
+/* Moves what a link holds into the entries that @receipt has for it already; what is left in the link is new to it. */
+static void receipt_absorb(Receipt *receipt, DemandSet *from) {
+        size_t n_left = 0;
 
-        assert(receipt->ledger == (*other)->ledger);
+        for (size_t i = 0; i < from->n_demands; i++) {
+                Demand *own = NULL;
+
+                for (Receipt *link = receipt; link && !own; link = link->next)
+                        own = demand_set_find(&link->holds, from->demands[i].kind,
+                                              from->demands[i].scope);
+                if (own)
+                        own->amount += from->demands[i].amount;
+                else
+                        from->demands[n_left++] = from->demands[i];
+        }
+        from->n_demands = n_left;
+}
+
+static Receipt *receipt_free_link(Receipt *link) {
+        Receipt *next = link->next;
+
+        demand_set_done(&link->holds);
+        free(link);
+        return next;
+}
+
+/* The chain is as long as there are different resources, however often something is merged and given back. */
+void receipt_merge(Receipt *receipt, Receipt **other) {
+        Receipt *link = TAKE_PTR(*other), *last = receipt;
+
         while (last->next)
                 last = last->next;
-        last->next = TAKE_PTR(*other);
+        while (link) {
+                assert(link->ledger == receipt->ledger);
+                assert(link->suspended == receipt->suspended);
+                receipt_absorb(receipt, &link->holds);
+                if (link->holds.n_demands == 0)
+                        link = receipt_free_link(link);
+                else {
+                        last = last->next = link;
+                        link = TAKE_PTR(last->next);
+                }
+        }
 }
 
 /* Gives back up to @amount of what one link holds. Returns how much that was. */
@@ -265,9 +301,7 @@ Receipt *receipt_done(Receipt *receipt) {
                 for (size_t i = 0; i < link->holds.n_demands && !link->suspended; i++)
                         (void)receipt_link_give_back(link, link->holds.demands + i,
                                                      link->holds.demands[i].amount);
-                receipt = link->next;
-                demand_set_done(&link->holds);
-                free(link);
+                receipt = receipt_free_link(link);
         }
         return NULL;
 }
