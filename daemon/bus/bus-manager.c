@@ -140,7 +140,7 @@ static int append_verdict(sd_bus_message *m, const VmRequest *request, const Pro
 static int plan(BusCall *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(vm_request_done) VmRequest request;
-        _cleanup_(admission_done) Admission admission = {};
+        _cleanup_(admission_done) Admission admission = ADMISSION_NULL;
         PlanReply plan_reply = { .bus = call->bus, .admission = &admission };
         Problem p = {};
         int r;

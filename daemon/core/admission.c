@@ -222,10 +222,11 @@ static int decide_amounts(const AdmissionView *view, Admission *a, Problem *p) {
 
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
                         Problem *p) {
-        _cleanup_(admission_done) Admission a = { .guest_domains = request->guest_domains };
+        _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         VmContext nothing;
         int r;
 
+        a.guest_domains = request->guest_domains;
         context_init(&a.additions, request->tier, request->handover);
         context_init(&nothing, request->tier, request->handover);
 
@@ -247,17 +248,18 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
                 return r;
 
         *ret = a;
-        a = (Admission){};
+        a = ADMISSION_NULL;
         return 0;
 }
 
 int admission_decide_functions(const AdmissionView *view, const VmContext *context,
                                uint32_t guest_domains, const FunctionRequest *functions,
                                size_t n_functions, Admission *ret, Problem *p) {
-        _cleanup_(admission_done) Admission a = { .guest_domains = guest_domains };
+        _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         uint64_t limit = view->config->max_functions_per_vm;
         int r;
 
+        a.guest_domains = guest_domains;
         context_init(&a.additions, context->tier, context->handover);
         if (context->n_functions + n_functions > limit)
                 return problem_set_amounts(
@@ -277,6 +279,6 @@ int admission_decide_functions(const AdmissionView *view, const VmContext *conte
                 return r;
 
         *ret = a;
-        a = (Admission){};
+        a = ADMISSION_NULL;
         return 0;
 }

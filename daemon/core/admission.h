@@ -25,6 +25,9 @@ typedef struct Admission {
         uint32_t guest_domains; /* per vIOMMU, as decided */
 } Admission;
 
+/* Nothing admitted: what an Admission is before and after. */
+#define ADMISSION_NULL ((Admission){ .additions = { .iommufd = -1 } })
+
 void admission_done(Admission *admission);
 
 /* Fills in what the request leaves out (handover), and refuses what contradicts itself. Looks at the request alone.

@@ -29,7 +29,7 @@ static int attach_decide(Operation *op, Problem *p) {
         AttachOperation *attach = container_of(op, AttachOperation, op);
         Manager *m = op->vm->manager;
         AdmissionView view = manager_get_view(m);
-        _cleanup_(admission_done) Admission a = {};
+        _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
         attach->n_functions = op->work.n_functions;

@@ -40,7 +40,7 @@ static int admit(CreateOperation *create, Admission *a, Problem *p) {
 static int decide(Operation *op, Problem *p) {
         CreateOperation *create = container_of(op, CreateOperation, op);
         Vm *vm = op->vm;
-        _cleanup_(admission_done) Admission a = {};
+        _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
         if (atomic_load(&op->cancelled))

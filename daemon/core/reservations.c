@@ -176,7 +176,7 @@ static int reservation_new(Manager *m, Admission *a, uint64_t ttl_usec, uid_t ui
 int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid,
                     char ret_token[static RESERVATION_TOKEN_SIZE], Problem *p) {
         AdmissionView view = manager_get_view(m);
-        _cleanup_(admission_done) Admission a = {};
+        _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         Reservation *reservation;
         int r;
 
