@@ -208,8 +208,9 @@ typedef struct KernelOps {
         int (*cdev_open)(Kernel *k, const PciAddress *function, int *ret_cdev);
 
         /* Binds to the iommufd; @vf_token: 16 bytes, or NULL for none. -EINVAL: bound already, here or through another
-         * file; -EPERM: the group belongs to another iommufd, or MSIs are not isolated; -EBUSY: the group is in use the
-         * old way; -EACCES: token wanted or wrong; -ENODEV gone. Spec: struct vfio_device_bind_iommufd */
+         * file, or a token where none belongs; -EPERM: the group belongs to another iommufd, another function of it is
+         * on a host driver, or MSIs are not isolated; -EBUSY: the group is in use the old way; -EACCES: token wanted or
+         * wrong; -EAGAIN: the function is being removed; -ENODEV: it is gone. Spec: struct vfio_device_bind_iommufd */
         int (*cdev_bind)(Kernel *k, int cdev, int iommufd, const uint8_t *vf_token,
                          uint32_t *ret_device_id);
 

@@ -66,8 +66,12 @@ int demand_set_add(DemandSet *set, ResourceKind kind, uint32_t scope, uint64_t a
                 return 0;
 
         d = demand_set_find(set, kind, scope);
-        if (d)
-                return __builtin_add_overflow(d->amount, amount, &d->amount) ? -EOVERFLOW : 0;
+        if (d) {
+                if (amount > UINT64_MAX - d->amount)
+                        return -EOVERFLOW;
+                d->amount += amount;
+                return 0;
+        }
 
         grown = reallocarray(set->demands, set->n_demands + 1, sizeof(Demand));
         if (!grown)

@@ -42,11 +42,12 @@ static const struct Meaning {
           "The daemon may not open the VFIO device node of %s: let its user own it (udev rule "
           "60-aviommu)." },
         { STEP_BIND, EPERM, PROBLEM_FUNCTION_IN_USE,
-          "The IOMMU group of %s belongs to another iommufd, or its interrupts are not isolated: "
-          "see who holds the other "
-          "functions of the group, and whether interrupt remapping is on." },
+          "The IOMMU group of %s belongs to another iommufd or has a function on a host driver, or "
+          "its interrupts are not isolated: see who holds the group, and whether interrupt "
+          "remapping is on." },
         { STEP_BIND, EINVAL, PROBLEM_FUNCTION_IN_USE,
-          "%s is bound already by another process: end that, or choose another function." },
+          "%s is bound already by another process, or takes no VF token and was given one." },
+        { STEP_BIND, EAGAIN, PROBLEM_NO_SUCH_FUNCTION, "%s is being taken out of the host." },
         { STEP_BIND, EBUSY, PROBLEM_FUNCTION_IN_USE,
           "The IOMMU group of %s is in use, by a host driver or through /dev/vfio/GROUP: free all "
           "of its functions." },
