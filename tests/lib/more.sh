@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# Fuzzing, and what --long adds.
+
+# The tests that take long, on the build that finds the most.
+long_steps() {
+        ctest_step long sanitize -L long
+}
+
+# The quick start as a newcomer has it.
+fresh_steps() {
+        local suite
+        for suite in bookworm trixie; do
+                step "quickstart-$suite" run tests/lib/fresh "$suite"
+        done
+}
+
+# Each fuzzer for a while, from its corpus (tests/fuzz/corpus/NAME) on. What it finds there stays in the log's folder.
+fuzz_steps() {
+        local fuzzer name n=0
+        step build-fuzz build fuzz || return
+        for fuzzer in build/fuzz/fuzz-*; do
+                [[ -f $fuzzer && -x $fuzzer ]] || continue
+                n=$((n + 1))
+                name=$(basename "$fuzzer")
+                step "$name" fuzz "$fuzzer" "tests/fuzz/corpus/${name#fuzz-}"
+        done
+        [[ $n -gt 0 ]] || failed "fuzz: no fuzzers in build/fuzz"
+}
+
+fuzz() {
+        local fuzzer=$1 corpus=$2 found
+        found=$temp/$(basename "$fuzzer")
+        mkdir -p "$found"
+        [[ -d $corpus ]] || corpus=''
+        run "$fuzzer" -max_total_time="$([[ $long ]] && echo 300 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
+                -print_final_stats=1 -artifact_prefix="$logs/" "$found" ${corpus:+"$corpus"}
+}

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# The checks that run nothing of the project's: form, known mistakes, unit, XML, manuals.
+
+static_steps() {
+        step format check_format
+        step cppcheck check_cppcheck
+        step shellcheck check_shell
+        step xml check_xml
+        step manuals check_manuals
+        step words run tests/lib/words build/development
+}
+
+# Prints the C files of the project.
+c_files() {
+        find daemon client tests -name '*.[ch]' -not -path 'tests/vm/module/*' | sort
+}
+
+check_format() {
+        c_files | xargs -n 20 -P "$jobs" clang-format-19 --dry-run --Werror
+}
+
+# Leaks are the sanitizers' business: cppcheck follows neither cleanup attributes nor "?:".
+check_cppcheck() {
+        run cppcheck --quiet --project=build/development/compile_commands.json -j "$jobs" --std=c11 \
+                --enable=warning,portability --inline-suppr --suppress=memleak --suppress='*:*tests/*' --error-exitcode=1
+}
+
+# Prints the shell scripts of the project: what says so in its first two lines.
+shell_files() {
+        find .ci tests client systemd -type f -not -path 'tests/vm/guest-packages/*' |
+                while read -r file; do
+                        if head -n2 "$file" | grep -qE '^#!/bin/(ba)?sh|^# shellcheck shell='; then
+                                printf '%s\n' "$file"
+                        fi
+                done | sort
+}
+
+# Left out: variables that another file sets or reads, commas in arguments of QEMU, "VARIABLE= command".
+check_shell() {
+        shell_files | xargs shellcheck --severity=warning --exclude=SC1007,SC2034,SC2054,SC2154,SC2164 --source-path=SCRIPTDIR
+}
+
+check_xml() {
+        xmllint --noout --nonet dbus/*.xml dbus/*.conf policy/*.policy &&
+                xmllint --noout --nonet --dtdvalid /usr/share/polkit-1/policyconfig-1.dtd policy/*.policy
+}
+
+# man(1) and mandoc(1) have nothing to say about any manual.
+check_manuals() {
+        local page said code=0
+        for page in man/*.[1-9]; do
+                said=$(
+                        MANWIDTH=80 man --warnings --encoding=UTF-8 --local-file --troff-device=utf8 --ditroff \
+                                "$page" 2>&1 >/dev/null
+                        # Says STYLE and UNSUPP about what groff does well.
+                        mandoc -T lint -W warning "$page"
+                )
+                [[ ! $said ]] || { say "$page:" "$said"; code=1; }
+        done
+        return "$code"
+}

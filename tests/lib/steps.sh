@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What check.sh counts: a line for each check, a log for each step, and the sum at the end.
+
+logs=build/check-logs
+n_passed=0
+n_failed=0
+failed_steps=' '
+
+steps_begin() {
+        rm -rf "$logs"
+        mkdir -p "$logs"
+}
+
+# Ends with the sum alone on the last line.
+steps_end() {
+        say "$n_passed passed, $n_failed failed"
+        [[ $n_failed == 0 && $n_passed -gt 0 ]]
+        exit
+}
+
+passed() {
+        n_passed=$((n_passed + 1))
+        say "ok $1 ($2 s)"
+}
+
+# failed NAME [LOG]: shows the end of the log.
+failed() {
+        n_failed=$((n_failed + 1))
+        failed_steps+="$1 "
+        say "FAILED $1"
+        if [[ ${2:-} && -s ${2:-} ]]; then
+                tail -n 100 "$2" | sed 's/^/    /'
+                say "    (all of it: $2)"
+        fi
+}
+
+has_failed() {
+        [[ $failed_steps == *" $1 "* ]]
+}
+
+# step NAME COMMAND...: runs the command, its output goes to the log.
+step() {
+        local name=$1 begin=$SECONDS log=$logs/${1//[ \/]/-}.log
+        shift
+        if "$@" >"$log" 2>&1 </dev/null; then
+                passed "$name" "$((SECONDS - begin))"
+        else
+                failed "$name" "$log"
+                return 1
+        fi
+}
+
+# ctest_step NAME PRESET ARGUMENT...: the tests of a build, each counted by itself. No test at all is a failure, and so is
+# one that was not run or skipped.
+ctest_step() {
+        local name=$1 preset=$2 log=$logs/test-$1.log n=0 n_before=$n_failed code=0 test verdict seconds
+        shift 2
+        if has_failed "build-$preset"; then
+                failed "test-$name: not built"
+                return 1
+        fi
+        run ctest --test-dir "build/$preset" --parallel "$jobs" --output-on-failure --no-tests=error \
+                --timeout 600 "$@" >"$log" 2>&1 </dev/null || code=$?
+        while read -r test verdict seconds; do
+                n=$((n + 1))
+                if [[ $verdict == Passed ]]; then
+                        passed "$name/$test" "$seconds"
+                else
+                        failed "$name/$test"
+                        ctest_output "$log" "$test" | tail -n 100 | sed 's/^/    /'
+                fi
+        done < <(ctest_verdicts <"$log")
+        # ctest itself failed, or there was nothing to run.
+        if [[ $n == 0 || ($code != 0 && $n_failed == "$n_before") ]]; then
+                failed "test-$name" "$log"
+        fi
+}
+
+# "NAME Passed|other SECONDS" for each test in ctest's output.
+ctest_verdicts() {
+        sed -nE 's#^ *[0-9]+/[0-9]+ Test +\#[0-9]+: ([^ ]+) \.*[ *]*([A-Za-z]+).* ([0-9.]+) sec.*#\1 \2 \3#p'
+}
+
+# What a failed test printed: from its verdict to the next line of ctest's own.
+ctest_output() {
+        awk -v name="$2" '
+                / Test +#[0-9]+: / { inside = index($0, ": " name " ") > 0 }
+                /^ +Start +[0-9]+: / { if (inside) exit }
+                inside' "$1"
+}
