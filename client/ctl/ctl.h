@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What every verb gets: the connection, the output, the options, and a place for what went wrong. */
+
+#include "lib/client.h"
+#include "lib/output.h"
+#include "ctl/request.h"
+
+typedef struct Ctl {
+        const char *verb;
+        Client client;
+        Output out;
+        Failure failure; /* set by whoever returns a negative errno */
+        int exit_code;   /* of the first failure that ctl_report() printed; 0: none */
+        bool quiet;
+
+        /* Options of single verbs */
+        Request request;   /* plan, create, attach */
+        bool probe;        /* host */
+        bool is_read_only; /* map */
+        bool is_forced;    /* destroy */
+
+        /* While a VM is held: that others took it down, and why, as VmRemoved says it. */
+        bool is_removed;
+        char removed_reason[128];
+} Ctl;
+
+/* Numbers beyond the letters for long options without one. */
+enum {
+        OPTION_VERSION = 0x100,
+        OPTION_JSON,
+        OPTION_NO_LEGEND,
+        OPTION_NO_PAGER,
+        OPTION_TIMEOUT,
+        OPTION_NO_ASK_PASSWORD,
+        OPTION_ADDRESS,
+        OPTION_OF_VERB, /* the first that belongs to a verb */
+};
+
+typedef struct CtlOption {
+        const char *name;
+        const char *argument; /* "SIZE"; NULL: takes none */
+        int id;               /* a letter, or beyond */
+        const char *help;
+} CtlOption;
+
+typedef struct Verb {
+        const char *name, *arguments, *summary;
+        const char *text;       /* for VERB --help, after the summary; NULL: nothing more to say */
+        int min_args, max_args; /* max_args -1: any number */
+        const CtlOption *options;
+        size_t n_options;
+        int (*option)(Ctl *ctl, int id, const char *argument); /* takes one of @options */
+        int (*run)(Ctl *ctl, int argc, char **argv);
+} Verb;
+
+/* All verbs, in the order of the manual; ends with a NULL name. */
+extern const Verb verbs[];
+
+/* Each returns 0 or a negative errno with ctl->failure set. @argc and @argv hold the arguments without the verb. */
+int verb_status(Ctl *ctl, int argc, char **argv);
+int verb_host(Ctl *ctl, int argc, char **argv);
+int verb_functions(Ctl *ctl, int argc, char **argv);
+int verb_list(Ctl *ctl, int argc, char **argv);
+int verb_show(Ctl *ctl, int argc, char **argv);
+int verb_plan(Ctl *ctl, int argc, char **argv);
+int verb_create(Ctl *ctl, int argc, char **argv);
+int verb_attach(Ctl *ctl, int argc, char **argv);
+int verb_detach(Ctl *ctl, int argc, char **argv);
+int verb_map(Ctl *ctl, int argc, char **argv);
+int verb_unmap(Ctl *ctl, int argc, char **argv);
+int verb_leash(Ctl *ctl, int argc, char **argv);
+int verb_confirm(Ctl *ctl, int argc, char **argv);
+int verb_viommu(Ctl *ctl, int argc, char **argv);
+int verb_cancel(Ctl *ctl, int argc, char **argv);
+int verb_destroy(Ctl *ctl, int argc, char **argv);
+int verb_monitor(Ctl *ctl, int argc, char **argv);
+
+/* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */
+int hold_vm(Ctl *ctl, const char *uuid);
+
+/* Asks for VmRemoved signals of @uuid, before the VM is there, for hold_vm(). */
+int hold_prepare(Ctl *ctl, const char *uuid);
+
+/* Destroys one VM; with @force also one whose VMM lives. Returns 0 or a negative errno (failure set). */
+int vm_destroy(Ctl *ctl, const char *uuid, bool force);
+
+/* A mistake on the command line. Returns -EINVAL. */
+int ctl_usage(Ctl *ctl, const char *format, ...) _printf_(2, 3);
+
+/* Reads the UUID that an argument is. Returns 0 or -EINVAL (failure set). */
+int ctl_parse_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]);
+
+/* Reads a PCI address and writes its full form. Returns 0 or -EINVAL (failure set). */
+int ctl_parse_address(Ctl *ctl, const char *argument, char ret[static PCI_ADDRESS_STRING_SIZE]);
+
+/* Prints ctl->failure now, and goes on: the program will end with the exit code of the first. */
+void ctl_report(Ctl *ctl, const char *prefix);
+
+/* A remark on stderr, unless --quiet. */
+void ctl_notice(Ctl *ctl, const char *format, ...) _printf_(2, 3);
+
+/* What a verb that changes something says in the end: a sentence, or {"version", "done": VERB, "uuid", @key: @value}.
+ * @key may be NULL. */
+void ctl_done(Ctl *ctl, const char *uuid, const char *key, const char *value, const char *format,
+              ...) _printf_(5, 6);
+
+/* Calls a method of the VM @uuid whose arguments are of the signature @types, waiting as long as it takes.
+ * @ret_reply may be NULL. Returns 0 or a negative errno (failure set). */
+int ctl_call_vm(Ctl *ctl, const CallOptions *options, const char *member,
+                sd_bus_message **ret_reply, const char *types, ...);

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * aviommuctl list: the VMs, page by page.
+ */
+#include "ctl/ctl.h"
+#include "ctl/pages.h"
+
+#include <inttypes.h>
+
+#include "lib/alloc.h"
+#include "lib/format.h"
+#include "lib/table.h"
+
+typedef struct VmRow {
+        const char *uuid, *name, *tier, *handover, *state, *path;
+        uint32_t n_functions;
+} VmRow;
+
+typedef struct VmRows {
+        VmRow *items;
+        size_t n;
+} VmRows;
+
+static void vm_rows_done(VmRows *l) {
+        free(l->items);
+}
+
+static int read_vm(sd_bus_message *m, void *userdata) {
+        VmRows *l = userdata;
+        VmRow v;
+        int r;
+
+        r = sd_bus_message_read(m, "(sssssuo)", &v.uuid, &v.name, &v.tier, &v.handover, &v.state,
+                                &v.n_functions, &v.path);
+        if (r < 0)
+                return r;
+        l->items = alloc_grow(l->items, l->n, sizeof(VmRow));
+        l->items[l->n++] = v;
+        return 0;
+}
+
+static void vms_json(const VmRows *l, Output *o) {
+        _cleanup_(doc_freep) Doc *d = doc_new();
+        Doc *array = doc_new_array();
+
+        for (size_t i = 0; i < l->n; i++) {
+                const VmRow *v = &l->items[i];
+                Doc *x = doc_new_object();
+
+                doc_add_string(x, "uuid", v->uuid);
+                doc_add_string(x, "name", v->name);
+                doc_add_string(x, "tier", v->tier);
+                doc_add_string(x, "handover", v->handover);
+                doc_add_string(x, "state", v->state);
+                doc_add_number(x, "n_functions", v->n_functions);
+                doc_add_string(x, "path", v->path);
+                doc_add(array, NULL, x);
+        }
+        doc_add(d, "vms", array);
+        output_doc(o, d);
+}
+
+static void print_vms(const VmRows *l, Output *o) {
+        static const TableColumn columns[] = {
+                { "UUID", 0 },
+                { "NAME", TABLE_TRUNC | TABLE_LESS },
+                { "TIER", TABLE_TRUNC | TABLE_EXTRA },
+                { "HANDOVER", TABLE_TRUNC | TABLE_EXTRA },
+                { "STATE", TABLE_TRUNC | TABLE_LESS },
+                { "FUNCTIONS", TABLE_RIGHT | TABLE_EXTRA },
+        };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), true);
+
+        for (size_t i = 0; i < l->n; i++) {
+                const VmRow *v = &l->items[i];
+
+                TABLE_ADD(t, v->uuid, cell_or_dash(v->name), v->tier, v->handover, v->state,
+                          FORMAT_COUNT(v->n_functions));
+                table_colour(t, 4, state_colour(v->state));
+        }
+        table_print(t, o);
+}
+
+int verb_list(Ctl *ctl, int argc, char **argv) {
+        _cleanup_(pages_done) Pages pages = { .member = "ListVms",
+                                              .contents = "(sssssuo)",
+                                              .what = "asking for the VMs" };
+        _cleanup_(vm_rows_done) VmRows l = {};
+        int r;
+
+        (void)argc;
+        (void)argv;
+
+        r = pages_read(ctl, &pages, read_vm, &l);
+        if (r < 0)
+                return r;
+
+        if (ctl->out.json != JSON_OFF)
+                vms_json(&l, &ctl->out);
+        else if (l.n > 0)
+                print_vms(&l, &ctl->out);
+        else
+                ctl_notice(ctl, "No VMs.");
+        return 0;
+}

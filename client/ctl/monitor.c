@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * aviommuctl monitor: a line for each signal of the Manager and for each coming and going of the daemon. The first line
+ * says whether the daemon is there; from then on nothing is missed.
+ */
+#include "ctl/ctl.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/alloc.h"
+#include "lib/format.h"
+#include "lib/interrupt.h"
+
+typedef struct Event {
+        const char *name, *uuid, *path, *reason; /* NULL: has none */
+} Event;
+
+static void event_json(const Event *e, const struct timespec *ts, Output *o) {
+        _cleanup_(doc_freep) Doc *d = doc_new();
+
+        doc_add_number(d, "time_usec",
+                       (uint64_t)ts->tv_sec * 1000000 + (uint64_t)ts->tv_nsec / 1000);
+        doc_add_string(d, "event", e->name);
+        if (e->uuid)
+                doc_add_string(d, "uuid", e->uuid);
+        if (e->path)
+                doc_add_string(d, "path", e->path);
+        if (e->reason)
+                doc_add_string(d, "reason", e->reason);
+        output_doc(o, d);
+}
+
+static void event_text(const Event *e, const struct timespec *ts, Output *o) {
+        _cleanup_free_ char *uuid = alloc_check(text_escape_new(strempty(e->uuid))),
+                            *reason = alloc_check(text_escape_new(strempty(e->reason)));
+        char when[64] = "";
+        struct tm tm;
+
+        if (localtime_r(&ts->tv_sec, &tm))
+                (void)strftime(when, sizeof(when), "%F %T", &tm);
+        output_printf(o, "%s.%03ld %s%s%s%s%s\n", when, ts->tv_nsec / 1000000, e->name,
+                      *uuid ? " " : "", uuid, *reason ? " " : "", reason);
+}
+
+static void event_print(Ctl *ctl, const Event *e) {
+        struct timespec ts;
+
+        (void)clock_gettime(CLOCK_REALTIME, &ts);
+        if (ctl->out.json != JSON_OFF)
+                event_json(e, &ts, &ctl->out);
+        else
+                event_text(e, &ts, &ctl->out);
+}
+
+static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        Event e = {};
+        int r = 0;
+
+        (void)reterr;
+        if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "VmAdded")) {
+                e.name = "vm-added";
+                r = sd_bus_message_read(m, "so", &e.uuid, &e.path);
+        } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "VmRemoved")) {
+                e.name = "vm-removed";
+                r = sd_bus_message_read(m, "sos", &e.uuid, &e.path, &e.reason);
+        } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "VmChanged")) {
+                e.name = "vm-changed";
+                r = sd_bus_message_read(m, "so", &e.uuid, &e.path);
+        } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "CapacityChanged"))
+                e.name = "capacity-changed";
+        else
+                return 0;
+
+        /* A signal of another form is none of ours. */
+        if (r >= 0)
+                event_print(userdata, &e);
+        return 0;
+}
+
+static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        const char *name, *before, *now;
+
+        (void)reterr;
+        if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0)
+                return 0;
+        if (*before)
+                event_print(userdata, &(Event){ .name = "daemon-gone" });
+        if (*now)
+                event_print(userdata, &(Event){ .name = "daemon-up" });
+        return 0;
+}
+
+/* The first line. Asked after the matches are in place, answered in order with what they bring. */
+static int print_presence(Ctl *ctl) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        static const CallOptions options = { .what = "asking the bus for aviommud" };
+        int r, is_there;
+
+        r = sd_bus_message_new_method_call(ctl->client.bus, &m, "org.freedesktop.DBus",
+                                           "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                           "NameHasOwner");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", AVIOMMU_BUS_NAME);
+        if (r < 0)
+                return failure_set_connection(&ctl->failure, r, ctl->client.address);
+        r = client_call(&ctl->client, m, &options, &reply, &ctl->failure);
+        if (r < 0)
+                return r;
+        if (sd_bus_message_read(reply, "b", &is_there) < 0)
+                return failure_set_malformed(&ctl->failure, "NameHasOwner");
+        event_print(ctl, &(Event){ .name = is_there ? "daemon-up" : "daemon-gone" });
+        return 0;
+}
+
+static int monitor_start(Ctl *ctl) {
+        int r;
+
+        r = client_connect(&ctl->client, &ctl->failure);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_match_async(ctl->client.bus, NULL,
+                                   "type='signal',sender='" AVIOMMU_BUS_NAME "',path='" AVIOMMU_PATH
+                                   "',interface='" AVIOMMU_MANAGER_INTERFACE "'",
+                                   on_signal, NULL, ctl);
+        if (r >= 0)
+                r = sd_bus_add_match_async(ctl->client.bus, NULL,
+                                           "type='signal',sender='org.freedesktop.DBus',path='/org/"
+                                           "freedesktop/DBus',interface='org.freedesktop.DBus',"
+                                           "member='NameOwnerChanged',arg0='" AVIOMMU_BUS_NAME "'",
+                                           on_owner_changed, NULL, ctl);
+        if (r < 0)
+                return failure_set_connection(&ctl->failure, r, ctl->client.address);
+        return print_presence(ctl);
+}
+
+int verb_monitor(Ctl *ctl, int argc, char **argv) {
+        _cleanup_(interrupt_closep) int interrupt_fd = -1;
+        struct pollfd fds[2];
+        int r;
+
+        (void)argc;
+        (void)argv;
+
+        interrupt_fd = interrupt_open();
+        if (interrupt_fd < 0)
+                return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, interrupt_fd, NULL,
+                                   "Cannot wait for signals: %s", strerror(-interrupt_fd));
+        r = monitor_start(ctl);
+        if (r < 0)
+                return r;
+
+        fds[0] = (struct pollfd){ .fd = interrupt_fd, .events = POLLIN };
+        /* No events: only that the other end of a pipe is closed. */
+        fds[1] = (struct pollfd){ .fd = STDOUT_FILENO };
+        for (;;) {
+                r = output_flush_line(&ctl->out, &ctl->failure);
+                if (r < 0 || ctl->out.is_closed)
+                        return r;
+                r = client_wait(&ctl->client, fds, ELEMENTSOF(fds), UINT64_MAX);
+                if (r < 0)
+                        return failure_set_connection(&ctl->failure, r, ctl->client.address);
+                if ((fds[0].revents && interrupt_read(interrupt_fd) > 0) ||
+                    (fds[1].revents & (POLLERR | POLLHUP)))
+                        return 0;
+        }
+}

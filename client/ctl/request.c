@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ctl/request.h"
+
+#include <errno.h>
+
+#include "base/fd-util.h"
+
+void request_done(Request *q) {
+        free(q->functions);
+        q->leash_pidfd = fd_close(q->leash_pidfd);
+        *q = (Request){ .leash_pidfd = -1 };
+}
+
+int request_function_parse(const char *s, RequestFunction *ret) {
+        char address[sizeof("0000:00:00.0=")];
+        RequestFunction f = {};
+        const char *guest;
+        PciAddress a;
+        size_t n;
+        int r;
+
+        guest = strchrnul(s, '=');
+        n = (size_t)(guest - s);
+        if (n >= sizeof(address))
+                return -EINVAL;
+        memcpy(address, s, n);
+        address[n] = '\0';
+        r = pci_address_parse(address, &a);
+        if (r < 0)
+                return r;
+        pci_address_format(&a, f.address);
+
+        if (*guest) {
+                GuestDeviceId id;
+
+                r = guest_device_id_parse(guest + 1, &id);
+                if (r < 0)
+                        return r;
+                guest_device_id_format(id, f.guest_device_id);
+        }
+
+        *ret = f;
+        return 0;
+}
+
+static int append_string(sd_bus_message *m, const char *key, const char *value) {
+        if (!value || !*value)
+                return 0;
+        return sd_bus_message_append(m, "{sv}", key, "s", value);
+}
+
+int request_function_append_options(const RequestFunction *f, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        r = append_string(m, "guest-device-id", f->guest_device_id);
+        if (r < 0)
+                return r;
+        r = append_string(m, "vf-token", f->vf_token);
+        if (r < 0)
+                return r;
+        if (f->is_managed) {
+                r = sd_bus_message_append(m, "{sv}", "managed", "b", true);
+                if (r < 0)
+                        return r;
+        }
+        return MIN(sd_bus_message_close_container(m), 0);
+}
+
+static int append_functions(const Request *q, sd_bus_message *m) {
+        int r;
+
+        if ((r = sd_bus_message_open_container(m, 'e', "sv")) < 0 ||
+            (r = sd_bus_message_append_basic(m, 's', "functions")) < 0 ||
+            (r = sd_bus_message_open_container(m, 'v', "a(sa{sv})")) < 0 ||
+            (r = sd_bus_message_open_container(m, 'a', "(sa{sv})")) < 0)
+                return r;
+
+        for (size_t i = 0; i < q->n_functions; i++)
+                if ((r = sd_bus_message_open_container(m, 'r', "sa{sv}")) < 0 ||
+                    (r = sd_bus_message_append_basic(m, 's', q->functions[i].address)) < 0 ||
+                    (r = request_function_append_options(&q->functions[i], m)) < 0 ||
+                    (r = sd_bus_message_close_container(m)) < 0)
+                        return r;
+
+        for (size_t depth = 0; depth < 3; depth++)
+                if ((r = sd_bus_message_close_container(m)) < 0)
+                        return r;
+        return 0;
+}
+
+int request_append(const Request *q, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        r = append_string(m, "name", q->name);
+        if (r >= 0)
+                r = append_string(m, "tier", q->tier);
+        if (r >= 0)
+                r = append_string(m, "handover", q->handover);
+        if (r >= 0 && q->n_functions > 0)
+                r = append_functions(q, m);
+        if (r >= 0 && q->has_memory)
+                r = sd_bus_message_append(m, "{sv}", "memory", "t", q->memory_bytes);
+        if (r >= 0 && q->has_guest_domains)
+                r = sd_bus_message_append(m, "{sv}", "guest-domains", "u", q->n_guest_domains);
+        if (r >= 0 && q->is_held)
+                r = sd_bus_message_append(m, "{sv}", "leash", "s", "caller");
+        if (r >= 0 && q->leash_pidfd >= 0)
+                r = sd_bus_message_append(m, "{sv}", "leash-pidfd", "h", q->leash_pidfd);
+        if (r < 0)
+                return r;
+        return MIN(sd_bus_message_close_container(m), 0);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The request of CreateVm and Plan, as the command line gives it. */
+
+#include <systemd/sd-bus.h>
+
+#include "base/pci-address.h"
+#include "lib/parse.h"
+
+typedef struct RequestFunction {
+        char address[PCI_ADDRESS_STRING_SIZE];
+        char guest_device_id[GUEST_DEVICE_ID_STRING_SIZE]; /* "": the daemon chooses */
+        char vf_token[UUID_STRING_SIZE];                   /* "": none */
+        bool is_managed;
+} RequestFunction;
+
+typedef struct Request {
+        const char *name, *tier, *handover; /* NULL: not said */
+        RequestFunction *functions;
+        size_t n_functions;
+        bool has_memory, has_guest_domains;
+        uint64_t memory_bytes;
+        uint32_t n_guest_domains;
+        int leash_pidfd; /* -1: none */
+        bool is_held;    /* --hold: the leash is our own bus name */
+} Request;
+
+void request_done(Request *q);
+
+/* Reads "FUNCTION" or "FUNCTION=GUEST_BDF". Returns 0 or -EINVAL. */
+int request_function_parse(const char *s, RequestFunction *ret);
+
+/* Appends the request as a{sv}, or the options of one function. Returns 0 or a negative errno. */
+int request_append(const Request *q, sd_bus_message *m);
+int request_function_append_options(const RequestFunction *f, sd_bus_message *m);

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * aviommuctl status: the Manager's properties.
+ */
+#include "ctl/ctl.h"
+#include "ctl/render.h"
+
+#include <errno.h>
+
+#include "lib/alloc.h"
+#include "lib/format.h"
+#include "lib/reply.h"
+#include "lib/table.h"
+
+typedef struct Tier {
+        const char *name, *reason;
+        bool is_available;
+} Tier;
+
+typedef struct TierList {
+        Tier *items;
+        size_t n;
+} TierList;
+
+typedef struct Status {
+        const char *version, *kernel, *kernel_level;
+        TierList tiers;
+        StringList problems;
+        ResourceList resources;
+        uint32_t n_vms, n_reservations, n_functions, n_host_iommus;
+} Status;
+
+static int read_tier(sd_bus_message *m, void *userdata) {
+        TierList *l = userdata;
+        int available, r;
+        Tier t;
+
+        r = sd_bus_message_read(m, "(sbs)", &t.name, &available, &t.reason);
+        if (r < 0)
+                return r;
+        t.is_available = available;
+        l->items = alloc_grow(l->items, l->n, sizeof(Tier));
+        l->items[l->n++] = t;
+        return 0;
+}
+
+static int read_tiers(sd_bus_message *m, void *tiers) {
+        return reply_read_array(m, "(sbs)", read_tier, tiers);
+}
+
+static const ReplyField status_fields[] = {
+        { "Version", "s", offsetof(Status, version), NULL },
+        { "Kernel", "s", offsetof(Status, kernel), NULL },
+        { "KernelLevel", "s", offsetof(Status, kernel_level), NULL },
+        { "Tiers", "a(sbs)", offsetof(Status, tiers), read_tiers },
+        { "Problems", "as", offsetof(Status, problems), reply_read_strings },
+        { "Resources", "a(sstt)", offsetof(Status, resources), reply_read_resources },
+        { "NVms", "u", offsetof(Status, n_vms), NULL },
+        { "NReservations", "u", offsetof(Status, n_reservations), NULL },
+        { "NFunctions", "u", offsetof(Status, n_functions), NULL },
+        { "NHostIommus", "u", offsetof(Status, n_host_iommus), NULL },
+};
+
+static void status_done(Status *s) {
+        free(s->tiers.items);
+        string_list_done(&s->problems);
+        resource_list_done(&s->resources);
+}
+
+static void status_json(const Status *s, Output *o) {
+        _cleanup_(doc_freep) Doc *d = doc_new();
+        Doc *tiers = doc_new_array(), *problems = doc_new_array();
+
+        doc_add_string(d, "daemon_version", s->version);
+        doc_add_string(d, "kernel", s->kernel);
+        doc_add_string(d, "kernel_level", s->kernel_level);
+        doc_add_number(d, "n_vms", s->n_vms);
+        doc_add_number(d, "n_reservations", s->n_reservations);
+        doc_add_number(d, "n_functions", s->n_functions);
+        doc_add_number(d, "n_host_iommus", s->n_host_iommus);
+        for (size_t i = 0; i < s->tiers.n; i++) {
+                Doc *t = doc_new_object();
+
+                doc_add_string(t, "tier", s->tiers.items[i].name);
+                doc_add_bool(t, "available", s->tiers.items[i].is_available);
+                doc_add_string(t, "reason", s->tiers.items[i].reason);
+                doc_add(tiers, NULL, t);
+        }
+        doc_add(d, "tiers", tiers);
+        for (size_t i = 0; i < s->problems.n; i++)
+                doc_add_string(problems, NULL, s->problems.items[i]);
+        doc_add(d, "problems", problems);
+        doc_add(d, "resources", resources_to_doc(&s->resources));
+        output_doc(o, d);
+}
+
+static void print_facts(const Status *s, Output *o) {
+        static const TableColumn columns[] = { { "", TABLE_RIGHT }, { "", TABLE_WRAP } };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), false);
+
+        TABLE_ADD(t, "Version:", s->version);
+        TABLE_ADD(t, "Kernel:", s->kernel);
+        TABLE_ADD(t, "Kernel level:", s->kernel_level);
+        TABLE_ADD(t, "VMs:", FORMAT_COUNT(s->n_vms));
+        TABLE_ADD(t, "Reservations:", FORMAT_COUNT(s->n_reservations));
+        TABLE_ADD(t, "Functions:", FORMAT_COUNT(s->n_functions));
+        TABLE_ADD(t, "Host IOMMUs:", FORMAT_COUNT(s->n_host_iommus));
+        for (size_t i = 0; i < s->problems.n; i++) {
+                TABLE_ADD(t, i == 0 ? "Problems:" : "", s->problems.items[i]);
+                table_colour(t, 1, TABLE_ATTENTION);
+        }
+        table_print(t, o);
+}
+
+static void print_tiers(const Status *s, Output *o) {
+        static const TableColumn columns[] = { { "TIER", 0 },
+                                               { "AVAILABLE", 0 },
+                                               { "REASON", TABLE_WRAP } };
+        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), true);
+
+        for (size_t i = 0; i < s->tiers.n; i++) {
+                const Tier *tier = &s->tiers.items[i];
+
+                TABLE_ADD(t, tier->name, tier->is_available ? "yes" : "no",
+                          cell_or_dash(tier->reason));
+                table_colour(t, 1, tier->is_available ? TABLE_GOOD : TABLE_FAINT);
+        }
+        table_print(t, o);
+}
+
+int verb_status(Ctl *ctl, int argc, char **argv) {
+        static const CallOptions options = { .what = "asking for the status" };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_(status_done) Status s = {};
+        int r;
+
+        (void)argc;
+        (void)argv;
+
+        r = client_get_properties(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, &options,
+                                  &m, &ctl->failure);
+        if (r < 0)
+                return r;
+        r = reply_read_fields(m, status_fields, ELEMENTSOF(status_fields), &s);
+        if (r < 0)
+                return failure_set_malformed(&ctl->failure, "GetAll of the Manager");
+
+        if (ctl->out.json != JSON_OFF) {
+                status_json(&s, &ctl->out);
+                return 0;
+        }
+
+        print_facts(&s, &ctl->out);
+        output_printf(&ctl->out, "\n");
+        print_tiers(&s, &ctl->out);
+        if (s.resources.n > 0) {
+                output_printf(&ctl->out, "\n");
+                print_resources(&s.resources, &ctl->out);
+        }
+        return 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The table of verbs: their arguments, options and words. What a verb does is in the file of its family.
+ */
+#include "ctl/ctl.h"
+#include "ctl/request-option.h"
+
+enum {
+        OPTION_PROBE = 0x300,
+        OPTION_READ_ONLY,
+        OPTION_FORCE,
+};
+
+static int host_option(Ctl *ctl, int id, const char *argument) {
+        (void)argument;
+        ctl->probe = id == OPTION_PROBE;
+        return 0;
+}
+
+static int map_option(Ctl *ctl, int id, const char *argument) {
+        (void)argument;
+        ctl->is_read_only = id == OPTION_READ_ONLY;
+        return 0;
+}
+
+static int destroy_option(Ctl *ctl, int id, const char *argument) {
+        (void)argument;
+        ctl->is_forced = id == OPTION_FORCE;
+        return 0;
+}
+
+static const CtlOption host_options[] = {
+        { "probe", NULL, OPTION_PROBE,
+          "Find out the kernel level; resets an idle function on vfio-pci" },
+};
+
+static const CtlOption request_options[] = {
+        { "name", "NAME", OPTION_NAME, "Name, unique among the VMs (default: the UUID)" },
+        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },
+        { "function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,
+          "PCI function and its address in the guest; may be repeated" },
+        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --function before it" },
+        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" },
+        { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
+        { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
+        { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
+        { "leash", "PID", OPTION_LEASH, "Take the VM down when this process ends" },
+        { "hold", NULL, OPTION_HOLD, "Stay, and take the VM down on Ctrl-C or the end of input" },
+};
+
+static const CtlOption attach_options[] = {
+        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the function" },
+        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the function" },
+};
+
+static const CtlOption map_options[] = {
+        { "read-only", NULL, OPTION_READ_ONLY, "The functions may not write to it" },
+};
+
+static const CtlOption destroy_options[] = {
+        { "force", NULL, OPTION_FORCE, "Also a VM whose VMM is alive and has its context" },
+};
+
+#define OPTIONS(array) .options = (array), .n_options = ELEMENTSOF(array)
+
+const Verb verbs[] = {
+        { .name = "status",
+          .summary = "Show what this host offers and what is in use",
+          .run = verb_status },
+        { .name = "host",
+          .arguments = "[IVHD...]",
+          .summary = "Show the host IOMMUs",
+          .text = "Without names in a table, with names each in full.",
+          .max_args = -1,
+          OPTIONS(host_options),
+          .option = host_option,
+          .run = verb_host },
+        { .name = "functions",
+          .arguments = "[ADDRESS...]",
+          .summary = "Show the PCI functions",
+          .max_args = -1,
+          .run = verb_functions },
+        { .name = "list", .summary = "Show the VMs", .run = verb_list },
+        { .name = "show",
+          .arguments = "UUID|NAME...",
+          .summary = "Show everything about a VM",
+          .min_args = 1,
+          .max_args = -1,
+          .run = verb_show },
+        { .name = "plan",
+          .arguments = "UUID",
+          .summary = "Ask whether a VM would be admitted",
+          .text = "Takes the options of create and changes nothing. UUID may be \"new\".",
+          .min_args = 1,
+          .max_args = 1,
+          OPTIONS(request_options),
+          .option = request_option,
+          .run = verb_plan },
+        { .name = "create",
+          .arguments = "UUID",
+          .summary = "Admit a VM and make its context",
+          .text = "UUID may be \"new\"; the UUID is printed.",
+          .min_args = 1,
+          .max_args = 1,
+          OPTIONS(request_options),
+          .option = request_option,
+          .run = verb_create },
+        { .name = "attach",
+          .arguments = "UUID FUNCTION[=GUEST_BDF]",
+          .summary = "Add a function to a VM",
+          .min_args = 2,
+          .max_args = 2,
+          OPTIONS(attach_options),
+          .option = attach_option,
+          .run = verb_attach },
+        { .name = "detach",
+          .arguments = "UUID FUNCTION",
+          .summary = "Take a function from a VM",
+          .min_args = 2,
+          .max_args = 2,
+          .run = verb_detach },
+        { .name = "map",
+          .arguments = "UUID FILE IOVA [LENGTH [OFFSET]]",
+          .summary = "Map memory for the functions' DMA",
+          .text = "FILE is on tmpfs or hugetlbfs, or a memfd as /proc/PID/fd/N. Without a LENGTH: "
+                  "to "
+                  "its end.",
+          .min_args = 3,
+          .max_args = 5,
+          OPTIONS(map_options),
+          .option = map_option,
+          .run = verb_map },
+        { .name = "unmap",
+          .arguments = "UUID IOVA LENGTH",
+          .summary = "Take one mapping back",
+          .min_args = 3,
+          .max_args = 3,
+          .run = verb_unmap },
+        { .name = "leash",
+          .arguments = "UUID PID",
+          .summary = "Hang the life of a VM on a process",
+          .min_args = 2,
+          .max_args = 2,
+          .run = verb_leash },
+        { .name = "confirm",
+          .arguments = "UUID",
+          .summary = "Say that the VMM has every descriptor",
+          .min_args = 1,
+          .max_args = 1,
+          .run = verb_confirm },
+        { .name = "viommu",
+          .arguments = "UUID create|destroy IVHD",
+          .summary = "Make or destroy a vIOMMU of a VM",
+          .min_args = 3,
+          .max_args = 3,
+          .run = verb_viommu },
+        { .name = "cancel",
+          .arguments = "UUID",
+          .summary = "Stop the operation in flight of a VM",
+          .min_args = 1,
+          .max_args = 1,
+          .run = verb_cancel },
+        { .name = "destroy",
+          .arguments = "UUID...",
+          .summary = "Take VMs down",
+          .min_args = 1,
+          .max_args = -1,
+          OPTIONS(destroy_options),
+          .option = destroy_option,
+          .run = verb_destroy },
+        { .name = "monitor",
+          .summary = "Show changes as they happen",
+          .text = "Ends on Ctrl-C, or when nobody reads any more.",
+          .run = verb_monitor },
+        {},
+};

@@ -1,0 +1,719 @@
+#!/bin/bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+#
+# aviommuctl against a stand-in for the daemon, on a bus of its own: every verb, output mode and exit code.
+#
+#     test-ctl.sh PATH_TO_AVIOMMUCTL PATH_TO_MOCK [--regenerate]
+#
+# Prints "ok NAME" for each case and stops at the first that fails. With --regenerate the expected outputs in golden/ are
+# written anew: look at `git diff` afterwards.
+
+set -u
+
+ctl=$(realpath "${1:?path of aviommuctl}")
+mock=$(realpath "${2:?path of mock-aviommud}")
+regenerate=${3:-}
+here=$(dirname "$(realpath "$0")")
+golden=$here/golden
+tmp=$(mktemp -d)
+bus_pid=
+mock_pid=
+uuid1=11111111-2222-3333-4444-555555555555
+uuid2=99999999-8888-7777-6666-555555555555
+hardware="--tier=hardware --function=0000:41:00.0"
+
+unset COLUMNS LINES LESS NO_COLOR DBUS_SYSTEM_BUS_ADDRESS LANG LANGUAGE
+export LC_ALL=C.UTF-8 TERM=xterm TZ=UTC PAGER=cat
+
+mock_stop() {
+        [ -n "$mock_pid" ] || return 0
+        kill "$mock_pid" 2>/dev/null
+        wait "$mock_pid" 2>/dev/null
+        mock_pid=
+}
+
+finish() {
+        mock_stop
+        [ -z "$bus_pid" ] || kill "$bus_pid" 2>/dev/null
+        rm -rf "$tmp"
+}
+trap finish EXIT
+
+fail() {
+        echo "FAILED $1: $2"
+        echo "--- stdout"
+        cat "$tmp/out" 2>/dev/null
+        echo "--- stderr"
+        cat "$tmp/err" 2>/dev/null
+        exit 1
+}
+
+# Waits until a command succeeds, for at most 10 seconds.
+await() {
+        local name=$1 i
+        shift
+        for ((i = 0; i < 200; i++)); do
+                "$@" >/dev/null 2>&1 && return 0
+                sleep 0.05
+        done
+        fail "$name" "waited in vain for: $*"
+}
+
+mock_start() {
+        mock_stop
+        : >"$tmp/mock.log"
+        "$mock" "$AVIOMMU_BUS_ADDRESS" "${1:-normal}" >"$tmp/mock.log" 2>"$tmp/mock.err" &
+        mock_pid=$!
+        await "the mock in mode ${1:-normal}" grep -q '^ready' "$tmp/mock.log"
+}
+
+# run NAME EXIT_CODE ARGUMENT...: stdout and stderr go to files
+run() {
+        local name=$1 expected=$2 code
+        shift 2
+        timeout 30 env ${commas:+LOCPATH="$tmp" LC_ALL=de_DE.UTF-8} "$ctl" "$@" \
+                >"$tmp/out" 2>"$tmp/err" </dev/null
+        code=$?
+        [ "$code" = "$expected" ] || fail "$name" "exit code $code instead of $expected: $*"
+}
+
+compare() {
+        local name=$1 file=$2
+        if [ "$regenerate" = --regenerate ]; then
+                cp "$file" "$golden/$name"
+        elif ! diff -u "$golden/$name" "$file"; then
+                fail "$name" "differs from golden/$name"
+        fi
+}
+
+# expect NAME EXIT_CODE ARGUMENT...: as run, and both outputs are as in golden/
+expect() {
+        local name=$1
+        run "$@"
+        cat "$tmp/out" >"$tmp/both"
+        if [ -s "$tmp/err" ]; then
+                echo "--- stderr" >>"$tmp/both"
+                cat "$tmp/err" >>"$tmp/both"
+        fi
+        compare "$name" "$tmp/both"
+        echo "ok $name"
+}
+
+# says NAME EXIT_CODE TEXT ARGUMENT...: as run, and TEXT is in one of the outputs
+says() {
+        local name=$1 code=$2 text=$3
+        shift 3
+        run "$name" "$code" "$@"
+        grep -qF -- "$text" "$tmp/out" "$tmp/err" || fail "$name" "does not say: $text"
+        echo "ok $name"
+}
+
+# asked NAME TEXT: the mock has been called so
+asked() {
+        grep -qF -- "$2" "$tmp/mock.log" || { cat "$tmp/mock.log"; fail "$1" "was not asked: $2"; }
+        echo "ok $1"
+}
+
+# on_tty NAME COLUMNS ROWS COMMAND...: stdout of it on a terminal goes to $tmp/tty, without the carriage returns
+on_tty() {
+        local name=$1 columns=$2 rows=$3 code
+        shift 3
+        timeout 30 script -qec "stty cols $columns rows $rows; $*" /dev/null </dev/null 2>&1 |
+                tr -d '\r' >"$tmp/tty"
+        code=${PIPESTATUS[0]}
+        cp "$tmp/tty" "$tmp/out"
+        [ "$code" = 0 ] || fail "$name" "exit code $code on a terminal: $*"
+}
+
+no_escapes() {
+        if LC_ALL=C grep -qP '[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]' "$2"; then
+                fail "$1" "control characters in the output"
+        fi
+}
+
+bus_start() {
+        cat >"$tmp/bus.conf" <<-EOF
+		<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+		 "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+		<busconfig>
+		  <type>session</type>
+		  <listen>unix:path=$tmp/bus</listen>
+		  <auth>EXTERNAL</auth>
+		  <policy context="default">
+		    <allow send_destination="*" eavesdrop="true"/>
+		    <allow eavesdrop="true"/>
+		    <allow own="*"/>
+		  </policy>
+		</busconfig>
+	EOF
+        dbus-daemon --config-file="$tmp/bus.conf" --nofork --nopidfile 2>"$tmp/bus.err" &
+        bus_pid=$!
+        await "the bus" test -S "$tmp/bus"
+        export AVIOMMU_BUS_ADDRESS=unix:path=$tmp/bus
+}
+
+test_output() {
+        local verb arguments
+
+        mock_start
+        while read -r verb arguments; do
+                # shellcheck disable=SC2086
+                {
+                        expect "$verb.txt" 0 $arguments
+                        expect "$verb.bare.txt" 0 $arguments --no-legend
+                        expect "$verb.json" 0 $arguments --json=short
+                        expect "$verb.pretty.json" 0 --json=pretty $arguments
+                        run "$verb -j" 0 -j $arguments
+                        cmp -s "$tmp/out" "$golden/$verb.json" || fail "$verb -j" "is not short"
+                        echo "ok $verb -j"
+                        run "$verb --json=off" 0 $arguments --json=off
+                        cmp -s "$tmp/out" "$golden/$verb.txt" || fail "$verb --json=off" "is no table"
+                        echo "ok $verb --json=off"
+                }
+        done <<-EOF
+		status status
+		host host
+		host-named host ivhd10 ivhd0
+		functions functions
+		functions-named functions 41:00.1 0001:02:00.0
+		list list
+		show show $uuid1
+		show-both show web1 $uuid2
+		plan plan $uuid1 $hardware
+	EOF
+        if command -v jq >/dev/null; then
+                for verb in "$golden"/*.json; do
+                        sed '/^--- stderr/,$d' "$verb" | jq -e '.version == 1' >/dev/null ||
+                                fail json "${verb##*/} is no JSON, or has no version"
+                done
+                echo "ok json is JSON"
+        else
+                echo "skipped json is JSON: no jq"
+        fi
+        grep -q '"efr":18446744073709551615' "$golden/host.json" || fail "64 bits" "not exact"
+        echo "ok 64 bits"
+
+        mock_start bare
+        expect status-without-iommu.txt 0 status
+        says "no VMs" 0 "No VMs." list
+        says "no VMs as JSON" 0 '{"version":1,"vms":[]}' list -j
+        says "no host IOMMUs" 0 "No host IOMMUs." host
+        run "no VMs, quietly" 0 list -q
+        [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "no VMs, quietly" "not quiet"
+        echo "ok no VMs, quietly"
+}
+
+test_pages() {
+        mock_start many
+        run "list in pages" 0 list --no-legend
+        [ "$(wc -l <"$tmp/out")" = 2500 ] || fail "list in pages" "$(wc -l <"$tmp/out") lines"
+        echo "ok list in pages"
+        asked "the second page" 'ListVms "1000" u:1000'
+        run "functions in pages" 0 functions --no-legend
+        [ "$(sort -u "$tmp/out" | wc -l)" = 2500 ] || fail "functions in pages" "not all"
+        echo "ok functions in pages"
+
+        (set -o pipefail; "$ctl" list 2>"$tmp/err" | true) || fail "closed pipe" "exit code $?"
+        [ ! -s "$tmp/err" ] || fail "closed pipe" "not quiet"
+        echo "ok closed pipe"
+        timeout 10 "$ctl" list >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "Cannot write to stdout" "$tmp/err" || fail "full disk" "goes unnoticed"
+        echo "ok full disk"
+}
+
+test_terminal() {
+        mock_start
+        on_tty "terminal" 100 50 "$ctl" list
+        compare list.tty "$tmp/tty"
+        grep -q $'\x1b\[31mquarantined' "$tmp/tty" || fail "terminal" "no colour"
+        echo "ok terminal"
+        on_tty "40 columns" 40 50 "$ctl" list
+        compare list.tty40 "$tmp/tty"
+        on_tty "40 columns, functions" 40 80 "$ctl" functions
+        compare functions.tty40 "$tmp/tty"
+        sed 's/\x1b\[[0-9;]*m//g' "$tmp/tty" | awk 'length > 40 { exit 1 }' ||
+                fail "40 columns" "wider than the terminal"
+        on_tty "40 columns, show" 40 80 "$ctl" show db1
+        compare show.tty40 "$tmp/tty"
+        echo "ok 40 columns"
+        on_tty "pretty on a terminal" 100 50 "$ctl" list -j
+        cmp -s "$tmp/tty" "$golden/list.pretty.json" || fail "pretty on a terminal" "is not"
+        echo "ok pretty on a terminal"
+        for how in NO_COLOR=1 TERM=dumb; do
+                on_tty "$how" 100 50 env $how "$ctl" list
+                no_escapes "$how" "$tmp/tty"
+                cmp -s "$tmp/tty" "$golden/list.txt" || fail "$how" "another table"
+                echo "ok $how"
+        done
+        setsid --wait "$ctl" list >"$tmp/out" 2>"$tmp/err" </dev/null || fail "no terminal" "exit $?"
+        cmp -s "$tmp/out" "$golden/list.txt" || fail "no terminal" "another table"
+        echo "ok no terminal"
+        "$ctl" list >"$tmp/out" 2>"$tmp/err" <&- || fail "no stdin" "exit $?"
+        cmp -s "$tmp/out" "$golden/list.txt" || fail "no stdin" "another table"
+        "$ctl" list >&- 2>&- <&- || fail "no descriptors" "exit $?"
+        echo "ok no descriptors"
+
+        mock_start many
+        on_tty "pager" 100 20 "PAGER='sed s/^/paged:/' $ctl list"
+        [ "$(grep -c ^paged: "$tmp/tty")" = 2501 ] || fail pager "not used"
+        echo "ok pager"
+        # shellcheck disable=SC2016
+        on_tty "LESS" 100 20 "PAGER='echo \$LESS \$LESSSECURE; cat >/dev/null' $ctl list"
+        grep -q '^FRSXMK 1$' "$tmp/tty" || fail LESS "is not set"
+        echo "ok LESS"
+        for how in "--no-pager" "| cat"; do
+                on_tty "$how" 100 20 "PAGER=false $ctl list $how"
+                [ "$(grep -c vm "$tmp/tty")" = 2500 ] || fail "$how" "paged"
+                echo "ok $how"
+        done
+        on_tty "no such pager" 100 20 "PAGER=/nonexistent/pager $ctl list"
+        [ "$(grep -c emulated "$tmp/tty")" = 2500 ] || fail "no such pager" "no output"
+        echo "ok no such pager"
+        on_tty "pager ends early" 100 20 "PAGER=true $ctl list"
+        echo "ok pager ends early"
+        on_tty "short output" 100 50 "PAGER=false $ctl list --version"
+        grep -q ^aviommuctl "$tmp/tty" || fail "short output" "paged"
+        echo "ok short output"
+}
+
+test_locale() {
+        if ! localedef -i de_DE -f UTF-8 "$tmp/de_DE.UTF-8" 2>/dev/null; then
+                echo "skipped locale with commas: localedef makes none"
+                return
+        fi
+        mock_start
+        for verb in "status" "show web1" "list -j"; do
+                # shellcheck disable=SC2086
+                run "locale" 0 $verb
+                cp "$tmp/out" "$tmp/plain"
+                # shellcheck disable=SC2086
+                commas=yes run "locale" 0 $verb
+                cmp -s "$tmp/out" "$tmp/plain" || fail "locale with commas" "$verb differs"
+        done
+        commas=yes run "locale" 0 list --timeout=2.5
+        echo "ok locale with commas"
+}
+
+test_changes() {
+        local second=22222222-0000-4000-8000-000000000000 file
+
+        mock_start
+        expect create.txt 0 create $uuid1 $hardware
+        asked "create: the default request" \
+                "CreateVm \"$uuid1\" [ \"tier\" \"hardware\" \"functions\" [ ( \"0000:41:00.0\" [ ] ) ] ]"
+        expect create.json 0 create $uuid1 $hardware -jq
+        run "create with everything" 0 --timeout=20 create \
+                --name web1 --tier hardware $uuid1 --function 0000:41:00.0=01:00.0 \
+                --function=0001:01:00.1 --vf-token=ABCDEF00222233334444555555555555 --managed \
+                --handover daemon --memory 4G --guest-domains 0x10 --leash=$$
+        [ ! -s "$tmp/err" ] || fail "create with everything" "speaks of a missing leash"
+        asked "create with everything" "\"name\" \"web1\" \"tier\" \"hardware\" \"handover\" \"daemon\" \
+\"functions\" [ ( \"0000:41:00.0\" [ \"guest-device-id\" \"01:00.0\" ] ) ( \"0001:01:00.1\" [ \
+\"vf-token\" \"abcdef00-2222-3333-4444-555555555555\" \"managed\" b:1 ] ) ] \"memory\" t:4294967296 \
+\"guest-domains\" u:16 \"leash-pidfd\" fd:anon_inode:[pidfd] ]"
+        run "create new" 0 create new -q
+        grep -qE '^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$' "$tmp/out" ||
+                fail "create new" "no UUID"
+        asked "create new" "CreateVm \"$(cat "$tmp/out")\" [ ]"
+        run "create new twice" 0 create new -q
+        [ "$(grep -o 'CreateVm "[^"]*"' "$tmp/mock.log" | sort -u | wc -l)" = 3 ] ||
+                fail "create new" "the same UUID again"
+        asked "UUID without dashes" 'CreateVm'
+        run "UUID without dashes" 0 create 99999999888877776666555555555555 -q
+        asked "UUID without dashes" "CreateVm \"$uuid2\""
+        asked "password may be asked for" 'CreateVm "'
+        run "--no-ask-password" 0 create $uuid2 --no-ask-password
+        asked "--no-ask-password" "CreateVm (no-ask) \"$uuid2\""
+        run "plan asks the same" 0 plan $uuid1 --hold --memory 1K
+        asked "plan asks the same" "Plan \"$uuid1\" [ \"memory\" t:1024 \"leash\" \"caller\" ]"
+        expect plan-refused.txt 4 plan $uuid1 --name refuse:NoFreeInstance
+        expect plan-refused.json 4 plan $uuid1 --name refuse:NoFreeInstance -j
+        says "create refused" 4 "[NoFreeDomainId]" create $uuid1 --name refuse:NoFreeDomainId
+
+        expect attach.txt 0 attach $uuid1 41:00.1=02:00.0 --managed
+        asked attach 'AttachDevice "0000:41:00.1" [ "guest-device-id" "02:00.0" "managed" b:1 ]'
+        run "attach with a token" 0 attach --vf-token $uuid2 $uuid1 0000:41:00.1 --quiet
+        [ ! -s "$tmp/out" ] || fail "attach --quiet" "not quiet"
+        asked "attach with a token" "AttachDevice \"0000:41:00.1\" [ \"vf-token\" \"$uuid2\" ]"
+        expect attach.json 0 -j attach $uuid1 41:00.1
+        expect detach.txt 0 detach $uuid1 41:00.1
+        asked detach 'DetachDevice "0000:41:00.1"'
+        expect detach.json 0 -j detach $uuid1 41:00.1
+        expect viommu-create.txt 0 viommu $uuid1 create ivhd0
+        asked "viommu create" '555555555555 CreateViommu "ivhd0"'
+        expect viommu-destroy.json 0 -j viommu $uuid1 destroy ivhd12
+        asked "viommu destroy" '555555555555/viommu/12 Destroy'
+
+        file=$tmp/memory
+        truncate -s 8192 "$file"
+        says map 0 "Mapped 8K at 0x1000 in $uuid1." map $uuid1 "$file" 0x1000
+        asked map "MapMemory fd:$file t:0 t:8192 t:4096 u:1"
+        run "map with all arguments" 0 map $uuid1 "$file" 1M 4K 4096 --read-only
+        asked "map with all arguments" "MapMemory fd:$file t:4096 t:4096 t:1048576 u:0"
+        run "map to the end" 0 map $uuid1 "$file" 0 4K 0
+        expect map.json 0 -j map $uuid1 "$file" 0xfffffffffffff000 0x1000
+        asked "map at the top" "t:18446744073709547520 u:1"
+        says "map no file" 3 "No such file" map $uuid1 "$tmp/none" 0
+        says "map a pipe" 2 "LENGTH has to be given" map $uuid1 /dev/null 0
+        says "map beyond the end" 2 "LENGTH has to be given" map $uuid1 "$tmp/mock.err" 0
+        says unmap 0 "Unmapped 8K at 0x1000" unmap $uuid1 0x1000 8K
+        asked unmap "UnmapMemory t:4096 t:8192"
+        expect unmap.json 0 -j unmap $uuid1 4096 2MiB
+
+        says leash 0 "lives as long as process $$" leash $uuid1 $$
+        asked leash 'SetLeash fd:anon_inode:[pidfd]'
+        says "leash to nobody" 3 "There is no process 2147483647" leash $uuid1 2147483647
+        says "leash to no number" 2 "is not a process id" leash $uuid1 1e3
+        expect confirm.txt 0 confirm $uuid1
+        asked confirm '555555555555 ConfirmContext'
+        expect confirm.json 0 -j confirm $uuid1
+        says "cancel nothing" 1 "[WrongState]" cancel $uuid1
+        expect destroy.txt 0 destroy $uuid1 11111111222233334444555555555555
+        asked destroy '555555555555 Destroy [ ]'
+        run "destroy --force" 0 destroy $uuid1 --force
+        asked "destroy --force" '555555555555 Destroy [ "force" b:1 ]'
+        expect destroy-living.txt 1 destroy $uuid2
+        expect destroy.json 3 -j destroy $uuid1 $second
+        expect destroy-two.txt 3 destroy $second $uuid1
+        run "host --probe" 0 host ivhd0 --probe
+        asked "host --probe" '/org/aviommu1/host/ivhd0 Probe'
+        ! grep -q 'ivhd10 Probe' "$tmp/mock.log" || fail "host --probe" "probes others too"
+        run "host --probe all" 0 host --probe
+        asked "host --probe all" '/org/aviommu1/host/ivhd10 Probe'
+}
+
+test_usage() {
+        mock_start
+        expect help.txt 0 --help
+        for verb in status host functions list show plan create attach detach map unmap leash confirm \
+                viommu cancel destroy monitor; do
+                expect "help-$verb.txt" 0 $verb --help
+        done
+        says "version" 0 "aviommuctl " --version
+        says "no verb" 2 "Which verb?"
+        says "another verb" 2 'There is no verb "frobnicate"' frobnicate
+        says "another option" 2 "aviommuctl create --help" create new --frobnicate
+        says "option of another verb" 2 "unrecognized option" list --hold
+        says "shortened option" 0 '"version":1' list --js=short
+        says "ambiguous option" 2 "ambiguous" list --no
+        says "option without its argument" 2 "requires an argument" create new --tier
+        says "too few arguments" 2 "attach wants UUID FUNCTION[=GUEST_BDF]" attach $uuid1
+        says "too many arguments" 2 'not "b" as well' list b
+        says "options after --" 3 "[NoSuchVm]" show -- --json=short
+        says "JSON mode" 2 'none of short, pretty, off' list --json=yes
+        says "timeout" 2 'is not a number of seconds' list --timeout=1,5
+        says "no UUID" 2 'is not a UUID' destroy $uuid1 11111111-2222-3333-4444-55555555555
+        ! grep -q Destroy "$tmp/mock.log" || fail "no UUID" "something was destroyed"
+        says "no UUID, x" 2 'is not a UUID' confirm 1111111x-2222-3333-4444-555555555555
+        says "no address" 2 'is not the address' functions 41:00.8
+        says "no function" 2 'is not a function' attach $uuid1 0000:41:00.0=
+        says "no function, long" 2 'is not a function' create new --function=00000:41:00.0
+        says "no size" 2 'is not a size' create new --memory=4X
+        says "size too large" 2 'is not a size' create new --memory=16777216T
+        says "no domains" 2 'is not a number' create new --guest-domains=4294967296
+        says "no token" 2 'is not a VF token' create new --function=41:00.0 --vf-token=1
+        says "token for nothing" 2 'come after' create new --vf-token=$uuid1 --function=41:00.0
+        says "two leashes" 2 'exclude' create new --hold --leash=$$
+        says "viommu what" 2 'neither' viommu $uuid1 make ivhd0
+        says "viommu where" 2 'is not a host IOMMU' viommu $uuid1 destroy ivhd01
+        says "no bus address" 2 'is not the address of a bus' list --address=unix:
+        says "another bus address" 6 'No message bus at nonsense' list --address=nonsense
+        says "two of a name that is not UTF-8" 2 "UTF-8" create new --name=$'\xff'
+        ! grep -q CreateVm "$tmp/mock.log" || fail usage "a mistake reached the daemon"
+        echo "ok mistakes do not reach the daemon"
+}
+
+test_errors() {
+        local name code
+
+        mock_start
+        # Every refusal that the daemon can give: its exit code, and that there is advice.
+        : >"$tmp/codes"
+        for name in $(sed -n 's/.*X(PROBLEM_[A-Z_]*, "\([A-Za-z]*\)".*/\1/p' \
+                "$here/../../daemon/base/problem.h"); do
+                timeout 10 "$ctl" show "error:$name" >"$tmp/out" 2>"$tmp/err"
+                code=$?
+                [ "$(wc -l <"$tmp/err")" = 2 ] || fail "error $name" "no sentence and next step"
+                { echo "$name $code"; tail -1 "$tmp/err"; } >>"$tmp/codes"
+        done
+        [ -s "$tmp/codes" ] || fail "errors" "none found"
+        compare errors.txt "$tmp/codes"
+        echo "ok errors of the daemon"
+
+        : >"$tmp/codes"
+        for name in org.freedesktop.DBus.Error.{ServiceUnknown,NameHasNoOwner,NoServer,Disconnected} \
+                org.freedesktop.DBus.Error.{Spawn.ChildExited,Timeout,TimedOut,AccessDenied,AuthFailed} \
+                org.freedesktop.DBus.Error.{InteractiveAuthorizationRequired,LimitsExceeded} \
+                org.freedesktop.DBus.Error.{UnknownObject,UnknownMethod,UnknownProperty,InvalidArgs} \
+                org.freedesktop.systemd1.NoSuchUnit org.aviommu1.Error.SomethingNew \
+                System.Error.ENOMEM com.example.Other; do
+                timeout 10 "$ctl" show "bus-error:$name" >"$tmp/out" 2>"$tmp/err"
+                echo "$name $?" >>"$tmp/codes"
+        done
+        compare bus-errors.txt "$tmp/codes"
+        echo "ok errors of the bus"
+
+        expect error.txt 1 show error:FunctionNotBound
+        says "a VM that is gone" 3 "[NoSuchVm]" show 00000000-0000-0000-0000-000000000000
+        says "one of two" 3 '"name":"db1"' show nobody db1 -j
+        says "no such host IOMMU" 3 'There is no host IOMMU "ivhd3"' host ivhd3
+        says "no such function" 3 'no PCI function 0000:00:00.0' functions 00:00.0
+        says "detach from a VM that is gone" 3 "[NoSuchVm]" detach $uuid2 41:00.0
+
+        mock_start silent
+        SECONDS=0
+        says "timeout" 7 "No answer from aviommud within 0.3 s" list --timeout=0.3
+        [ "$SECONDS" -lt 3 ] || fail "timeout" "after $SECONDS s"
+        says "timeout of a change" 7 "It may still be done" create new --timeout=0.3
+        mock_start vanish
+        says "it vanishes" 6 "aviommud cannot be reached: It went away" list
+        mock_start vanish
+        says "it vanishes in a change" 6 "aviommud cannot be reached: It went away" create new --timeout=0
+        mock_stop
+        says "no daemon" 6 "systemctl start aviommud" list
+        says "no daemon, JSON" 6 "systemctl start aviommud" list -j
+        [ ! -s "$tmp/out" ] || fail "no daemon, JSON" "writes a document"
+        says "no bus" 6 "No message bus at unix:path=$tmp/none" list --address="unix:path=$tmp/none"
+        AVIOMMU_BUS_ADDRESS=unix:path=$tmp/none says "no bus in the environment" 6 "$tmp/none" status
+        AVIOMMU_BUS_ADDRESS= DBUS_SYSTEM_BUS_ADDRESS=unix:path=$tmp/other \
+                says "the system bus" 6 "the system bus' address" status
+        mock_start
+        AVIOMMU_BUS_ADDRESS=unix:path=$tmp/none says "--address goes first" 0 web1 list \
+                --address="unix:path=$tmp/bus"
+        AVIOMMU_BUS_ADDRESS= DBUS_SYSTEM_BUS_ADDRESS=unix:path=$tmp/bus says "the other bus" 0 web1 list
+}
+
+test_hostile() {
+        local verb
+
+        for mode in types empty; do
+                mock_start $mode
+                for verb in status host functions list "show web1" "plan new" "create new"; do
+                        # An empty dictionary is well-formed, so types are wrong where a reply has a form.
+                        # shellcheck disable=SC2086
+                        says "$mode: $verb" 1 "not of the form" $verb
+                done
+        done
+        mock_start endless
+        says "endless list" 1 "not of the form" list
+
+        mock_start control
+        for verb in list "show web1" "list -j" "list --json=pretty" "show $uuid1 -j"; do
+                # shellcheck disable=SC2086
+                run "control: $verb" 0 $verb
+                no_escapes "control: $verb" "$tmp/out"
+                echo "ok control: $verb"
+                # shellcheck disable=SC2086
+                LC_ALL=C run "control: $verb" 0 $verb
+                no_escapes "control in C: $verb" "$tmp/out"
+                on_tty "control: $verb" 200 50 NO_COLOR=1 "$ctl" $verb
+                no_escapes "control on a terminal: $verb" "$tmp/tty"
+                echo "ok control on a terminal: $verb"
+        done
+        expect control.txt 0 list
+        expect control.json 0 list -j
+        run "control in an error" 3 show $'a\x1b[31mb\nc'
+        no_escapes "control in an error" "$tmp/err"
+        run "control in an argument" 2 confirm $'a\x1b[31mb\xff\xc2\x9b'
+        no_escapes "control in an argument" "$tmp/err"
+        echo "ok control in arguments"
+
+        mock_start huge
+        for verb in list "show $uuid1" "list -j"; do
+                # shellcheck disable=SC2086
+                run "huge: $verb" 0 $verb
+                [ "$(wc -c <"$tmp/out")" -gt 1048000 ] || fail "huge: $verb" "cut"
+                echo "ok huge: $verb"
+        done
+        on_tty "huge on a terminal" 80 50 NO_COLOR=1 "$ctl" list
+        [ "$(wc -c <"$tmp/tty")" -lt 1000 ] || fail "huge on a terminal" "not cut"
+        echo "ok huge on a terminal"
+}
+
+# Whether the mock has been called so many times by now.
+test_calls() {
+        [ "$(grep -c "$1" "$tmp/mock.log")" = "$2" ]
+}
+
+test_progress() {
+        local pid code n=0
+
+        mock_start slow=5600
+        says "progress without a terminal" 0 \
+                "still waiting: creating the VM: binding 0000:41:00.0, 5 s" create $uuid1 --leash=$$
+        mock_start slow=1500
+        on_tty "progress" 100 50 "$ctl" attach $uuid1 41:00.0
+        grep -q 'attaching the function' "$tmp/tty" || fail progress "none"
+        echo "ok progress"
+        on_tty "progress, 40 columns" 40 50 "$ctl" attach $uuid1 41:00.0
+        tr '\r' '\n' <"$tmp/tty" | sed 's/\x1b\[[0-9;]*[mK]/\n/g' |
+                grep 'attaching' | awk 'length >= 40 { exit 1 }' || fail "progress" "too wide"
+        echo "ok progress, 40 columns"
+        on_tty "no progress" 100 50 "$ctl" -q attach $uuid1 41:00.0
+        ! grep -q attaching "$tmp/tty" || fail "no progress" "shown"
+        echo "ok no progress"
+
+        mock_start slow=20000
+        for signal in INT TERM; do
+                "$ctl" create $uuid1 >"$tmp/out" 2>"$tmp/err" &
+                pid=$!
+                await "slow create" test_calls CreateVm $((++n))
+                kill -$signal $pid
+                wait $pid
+                code=$?
+                [ $code = 1 ] && grep -q 'Cancelled\]' "$tmp/err" || fail "cancel by $signal" "exit $code"
+                echo "ok cancel by $signal"
+        done
+        for verb in "attach $uuid1 41:00.0" "destroy $uuid1"; do
+                # shellcheck disable=SC2086
+                "$ctl" $verb >"$tmp/out" 2>"$tmp/err" &
+                pid=$!
+                await "slow change" test_calls "$([ "${verb%% *}" = attach ] && echo AttachDevice || echo Destroy)" 1
+                run "aviommuctl cancel" 0 cancel $uuid1
+                wait $pid
+                [ $? = 1 ] || fail "aviommuctl cancel" "exit $?"
+                echo "ok aviommuctl cancel: $verb"
+        done
+
+        mock_start silent
+        "$ctl" create $uuid1 >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        await "silent create" grep -q CreateVm "$tmp/mock.log"
+        kill -INT $pid
+        await "Cancel" grep -q Cancel "$tmp/mock.log"
+        kill -INT $pid
+        wait $pid
+        code=$?
+        [ $code = 130 ] || fail "second Ctrl-C" "exit $code"
+        [ "$(grep -c Cancel "$tmp/mock.log")" = 1 ] || fail "second Ctrl-C" "cancels twice"
+        echo "ok second Ctrl-C"
+}
+
+test_hold() {
+        local pid code fd
+
+        for how in EOF INT TERM; do
+                mock_start
+                rm -f "$tmp/fifo"
+                mkfifo "$tmp/fifo"
+                rm -f "$tmp/out" "$tmp/err"
+                "$ctl" create $uuid1 --hold <"$tmp/fifo" >"$tmp/out" 2>"$tmp/err" &
+                pid=$!
+                exec {fd}>"$tmp/fifo"
+                await "hold" grep -q 'Holding' "$tmp/err"
+                grep -q "^$uuid1" "$tmp/out" || fail hold "the UUID is not there yet"
+                echo "some input" >&$fd
+                sleep 0.2
+                kill -0 $pid || fail hold "does not hold"
+                [ $how = EOF ] || kill -$how $pid
+                [ $how != EOF ] || exec {fd}>&-
+                wait $pid
+                code=$?
+                exec {fd}>&-
+                [ $code = 0 ] || fail "hold until $how" "exit $code"
+                asked "hold until $how" '555555555555 Destroy [ "force" b:1 ]'
+        done
+        asked "hold: the leash" "CreateVm \"$uuid1\" [ \"leash\" \"caller\" ]"
+
+        rm -f "$tmp/out" "$tmp/err"
+        "$ctl" create $uuid1 --hold <"$tmp/fifo" >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        exec {fd}>"$tmp/fifo"
+        await "hold" grep -q 'Holding' "$tmp/err"
+        "$ctl" destroy -q $uuid1
+        wait $pid
+        code=$?
+        exec {fd}>&-
+        [ $code = 1 ] && grep -q 'taken down by others (destroyed)' "$tmp/err" ||
+                fail "hold: taken down by others" "exit $code"
+        echo "ok hold: taken down by others"
+}
+
+# The events in a monitor's output, without the time.
+events() {
+        sed -e 's/^[-0-9]* [:.0-9]* //' -e 's/"time_usec":[0-9]*,//' "$1"
+}
+
+monitor_until() {
+        local name=$1 text=$2
+        await "$name" grep -qF -- "$text" "$tmp/events"
+}
+
+test_monitor() {
+        local pid code format
+
+        for format in off short; do
+                mock_start
+                rm -f "$tmp/events"
+                "$ctl" monitor --json=$format >"$tmp/events" 2>"$tmp/err" </dev/null &
+                pid=$!
+                monitor_until monitor daemon-up
+                run monitor 0 create $uuid1 --leash=$$
+                run monitor 0 attach $uuid1 41:00.0
+                run monitor 0 destroy $uuid1
+                monitor_until monitor vm-removed
+                mock_stop
+                monitor_until monitor daemon-gone
+                mock_start
+                await monitor eval '[ "$(grep -c daemon-up "$tmp/events")" = 2 ]'
+                kill -INT $pid
+                wait $pid
+                code=$?
+                [ $code = 0 ] || fail monitor "exit $code"
+                grep -vqE '^([-0-9]+ [:0-9]+\.[0-9]{3} |\{"version":1,"time_usec":[0-9]{16},)' \
+                        "$tmp/events" && fail monitor "lines without a time"
+                events "$tmp/events" >"$tmp/out"
+                compare "monitor.$format" "$tmp/out"
+                echo "ok monitor, JSON $format"
+        done
+
+        rm -f "$tmp/events"
+        "$ctl" monitor >"$tmp/events" 2>"$tmp/err" &
+        pid=$!
+        monitor_until "monitor, TERM" daemon-up
+        kill -TERM $pid
+        wait $pid || fail "monitor, TERM" "exit $?"
+        echo "ok monitor, TERM"
+
+        mock_stop
+        code=$(timeout 10 "$ctl" monitor 2>"$tmp/err" | head -n 1; echo "${PIPESTATUS[0]}")
+        [[ $code == *daemon-gone*0 ]] || fail "monitor, closed pipe" "$code"
+        [ ! -s "$tmp/err" ] || fail "monitor, closed pipe" "not quiet"
+        echo "ok monitor, closed pipe"
+}
+
+# The manual has every verb, option and exit code that the program and its tests know.
+test_manual() {
+        local manual=$here/../../man/aviommuctl.1 verb option code
+
+        "$ctl" --help | sed -n '/^Verbs:/,/^Options:/s/^  \([a-z][a-z]*\).*/\1/p' >"$tmp/verbs"
+        [ "$(wc -l <"$tmp/verbs")" = 17 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
+        while read -r verb; do
+                grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail manual "lacks the verb $verb"
+                for option in $("$ctl" "$verb" --help | grep -oE -- ' --[a-z-]+' | tr -d -- ' ' | sed s/^--//); do
+                        grep -qE "Fl (. , )?-$option(=|\$| )" "$manual" || fail manual "lacks --$option of $verb"
+                done
+        done <"$tmp/verbs"
+        for code in 0 1 2 3 4 5 6 7; do
+                grep -q "^\.It $code\$" "$manual" || fail manual "lacks exit code $code"
+        done
+        for code in $(grep -rhoE 'getenv\("[A-Z_]+"\)' "$here/../../client/ctl" "$here/../../client/lib" | grep -oE '[A-Z_]+'); do
+                grep -qE "^\.It Ev .*$code" "$manual" || fail manual "lacks the environment variable $code"
+        done
+        echo "ok manual"
+}
+
+bus_start
+test_manual
+test_output
+test_pages
+test_terminal
+test_locale
+test_changes
+test_usage
+test_errors
+test_hostile
+test_progress
+test_hold
+test_monitor
+echo "all passed"
