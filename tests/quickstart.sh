@@ -74,10 +74,10 @@ tour() {
         show aviommuctl host --probe
         show aviommuctl plan "$vm" --name demo --tier hardware --memory 8G "${functions[@]}"
         show aviommuctl create "$vm" --name demo --tier hardware --memory 8G "${functions[@]}" --leash $$
-        show aviommuctl attach "$vm" 0002:41:00.0
+        show aviommuctl attach demo 0002:41:00.0
         show aviommuctl list
         show aviommuctl show demo
-        show aviommuctl detach "$vm" 0002:41:00.0
+        show aviommuctl detach demo 0002:41:00.0
         show aviommuctl destroy "$vm"
         show aviommuctl list
         [[ $(aviommuctl list --quiet --no-legend) != *"$vm"* ]] || die "FAILED: the VM is still there"

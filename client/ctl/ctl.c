@@ -25,8 +25,7 @@ int ctl_parse_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_S
         if (uuid_parse(argument, ret) < 0)
                 return failure_set(
                         &ctl->failure, CLIENT_EXIT_USAGE, -EINVAL,
-                        "`aviommuctl list` shows the UUIDs of the VMs; a VM of that name "
-                        "is shown by `aviommuctl show NAME`.",
+                        "A VM to come wants a UUID, or \"new\"; its name goes with --name.",
                         "\"%s\" is not a UUID (32 hexadecimal digits, 8-4-4-4-12)", argument);
         return 0;
 }

@@ -89,7 +89,13 @@ int vm_destroy(Ctl *ctl, const char *uuid, bool force);
 /* A mistake on the command line. Returns -EINVAL. */
 int ctl_usage(Ctl *ctl, const char *format, ...) _printf_(2, 3);
 
-/* Reads the UUID that an argument is. Returns 0 or -EINVAL (failure set). */
+/* Finds the object path of what is a UUID or else a name; the path is in @ret_reply. */
+int ctl_find_vm(Ctl *ctl, const char *what, sd_bus_message **ret_reply, const char **ret_path);
+
+/* The UUID of a VM that is there, from a UUID (not looked for) or a name. Returns 0 or a negative errno (failure set). */
+int ctl_resolve_vm(Ctl *ctl, const char *what, char ret[static UUID_STRING_SIZE]);
+
+/* Reads the UUID that an argument is, of a VM to come. Returns 0 or -EINVAL (failure set). */
 int ctl_parse_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]);
 
 /* Reads a PCI address and writes its full form. Returns 0 or -EINVAL (failure set). */

@@ -9,46 +9,64 @@
 #include "lib/alloc.h"
 #include "lib/format.h"
 
-int verb_attach(Ctl *ctl, int argc, char **argv) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        CallOptions options = { .what = "attaching the function",
-                                .is_change = true,
-                                .can_be_stopped = true };
-        char uuid[UUID_STRING_SIZE];
-        RequestFunction f, given = {};
-        int r;
-
-        (void)argc;
-
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
-        if (r < 0)
-                return r;
-        if (request_function_parse(argv[1], &f) < 0)
+/* Reads FUNCTION[=GUEST_BDF]; what --vf-token and --managed say holds for all of them. */
+static int parse_function(Ctl *ctl, const char *argument, RequestFunction *ret) {
+        if (request_function_parse(argument, ret) < 0)
                 return ctl_usage(ctl,
                                  "\"%s\" is not a function (SSSS:BB:DD.F, or with the address in "
                                  "the guest SSSS:BB:DD.F=BB:DD.F)",
-                                 argv[1]);
-        if (ctl->request.n_functions > 0)
-                given = ctl->request.functions[0];
-        f.is_managed = given.is_managed;
-        memcpy(f.vf_token, given.vf_token, sizeof(f.vf_token));
-        options.uuid = uuid;
-        options.function = f.address;
+                                 argument);
+        if (ctl->request.n_functions > 0) {
+                ret->is_managed = ctl->request.functions[0].is_managed;
+                memcpy(ret->vf_token, ctl->request.functions[0].vf_token, sizeof(ret->vf_token));
+        }
+        return 0;
+}
+
+static int attach(Ctl *ctl, const char *uuid, const RequestFunction *functions,
+                  size_t n_functions) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        CallOptions options = { .what = "attaching the function",
+                                .is_change = true,
+                                .can_be_stopped = true,
+                                .uuid = uuid,
+                                .function = functions[0].address };
+        int r;
 
         r = client_new_call(&ctl->client, VM_PATH(uuid), AVIOMMU_VM_INTERFACE, "AttachDevice", &m,
                             &ctl->failure);
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "s", f.address);
+        r = sd_bus_message_append(m, "s", functions[0].address);
         if (r >= 0)
-                r = request_function_append_options(&f, m);
+                r = request_function_append_options(functions, functions + 1, n_functions - 1, m);
         if (r < 0)
                 return failure_set_connection(&ctl->failure, r, NULL);
-        r = client_call(&ctl->client, m, &options, NULL, &ctl->failure);
+        return client_call(&ctl->client, m, &options, NULL, &ctl->failure);
+}
+
+int verb_attach(Ctl *ctl, int argc, char **argv) {
+        size_t n_functions = (size_t)argc - 1;
+        _cleanup_free_ RequestFunction *functions = new0(RequestFunction, n_functions);
+        char uuid[UUID_STRING_SIZE];
+        int r;
+
+        if (!functions)
+                return -ENOMEM;
+        for (size_t i = 0; i < n_functions; i++) {
+                r = parse_function(ctl, argv[i + 1], functions + i);
+                if (r < 0)
+                        return r;
+        }
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
+        if (r >= 0)
+                r = attach(ctl, uuid, functions, n_functions);
         if (r < 0)
                 return r;
 
-        ctl_done(ctl, uuid, "function", f.address, "Attached %s to %s.", f.address, uuid);
+        for (size_t i = 0; i < n_functions; i++)
+                ctl_done(ctl, uuid, "function", functions[i].address, "Attached %s to %s.",
+                         functions[i].address, uuid);
         return 0;
 }
 
@@ -59,7 +77,7 @@ int verb_detach(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         r = ctl_parse_address(ctl, argv[1], address);
@@ -118,7 +136,7 @@ int verb_viommu(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         if (streq(argv[1], "create"))

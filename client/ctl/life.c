@@ -18,7 +18,7 @@ int verb_leash(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         pidfd = pidfd_from_argument(ctl, argv[1]);
@@ -40,7 +40,7 @@ int verb_confirm(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         options.uuid = uuid;
@@ -58,7 +58,7 @@ int verb_cancel(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         options.uuid = uuid;
@@ -110,7 +110,7 @@ int verb_destroy(Ctl *ctl, int argc, char **argv) {
 
         /* A slip in the last must not be found after the first is gone. */
         for (int i = 0; i < argc; i++) {
-                r = ctl_parse_uuid(ctl, argv[i], uuids[i]);
+                r = ctl_resolve_vm(ctl, argv[i], uuids[i]);
                 if (r < 0)
                         return r;
         }

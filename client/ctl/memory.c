@@ -64,7 +64,7 @@ int verb_map(Ctl *ctl, int argc, char **argv) {
         _cleanup_close_ int fd = -1;
         int r;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         r = parse_size_argument(ctl, "an IOVA", argv[2], &iova);
@@ -97,7 +97,7 @@ int verb_unmap(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = ctl_parse_uuid(ctl, argv[0], uuid);
+        r = ctl_resolve_vm(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         r = parse_size_argument(ctl, "an IOVA", argv[1], &iova);

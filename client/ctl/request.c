@@ -49,7 +49,11 @@ static int append_string(sd_bus_message *m, const char *key, const char *value) 
         return sd_bus_message_append(m, "{sv}", key, "s", value);
 }
 
-int request_function_append_options(const RequestFunction *f, sd_bus_message *m) {
+static int append_functions(sd_bus_message *m, const char *key, const RequestFunction *functions,
+                            size_t n_functions);
+
+int request_function_append_options(const RequestFunction *f, const RequestFunction *with,
+                                    size_t n_with, sd_bus_message *m) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -66,22 +70,28 @@ int request_function_append_options(const RequestFunction *f, sd_bus_message *m)
                 if (r < 0)
                         return r;
         }
+        if (n_with > 0) {
+                r = append_functions(m, "with", with, n_with);
+                if (r < 0)
+                        return r;
+        }
         return MIN(sd_bus_message_close_container(m), 0);
 }
 
-static int append_functions(const Request *q, sd_bus_message *m) {
+static int append_functions(sd_bus_message *m, const char *key, const RequestFunction *functions,
+                            size_t n_functions) {
         int r;
 
         if ((r = sd_bus_message_open_container(m, 'e', "sv")) < 0 ||
-            (r = sd_bus_message_append_basic(m, 's', "functions")) < 0 ||
+            (r = sd_bus_message_append_basic(m, 's', key)) < 0 ||
             (r = sd_bus_message_open_container(m, 'v', "a(sa{sv})")) < 0 ||
             (r = sd_bus_message_open_container(m, 'a', "(sa{sv})")) < 0)
                 return r;
 
-        for (size_t i = 0; i < q->n_functions; i++)
+        for (size_t i = 0; i < n_functions; i++)
                 if ((r = sd_bus_message_open_container(m, 'r', "sa{sv}")) < 0 ||
-                    (r = sd_bus_message_append_basic(m, 's', q->functions[i].address)) < 0 ||
-                    (r = request_function_append_options(&q->functions[i], m)) < 0 ||
+                    (r = sd_bus_message_append_basic(m, 's', functions[i].address)) < 0 ||
+                    (r = request_function_append_options(functions + i, NULL, 0, m)) < 0 ||
                     (r = sd_bus_message_close_container(m)) < 0)
                         return r;
 
@@ -103,7 +113,7 @@ int request_append(const Request *q, sd_bus_message *m) {
         if (r >= 0)
                 r = append_string(m, "handover", q->handover);
         if (r >= 0 && q->n_functions > 0)
-                r = append_functions(q, m);
+                r = append_functions(m, "functions", q->functions, q->n_functions);
         if (r >= 0 && q->has_memory)
                 r = sd_bus_message_append(m, "{sv}", "memory", "t", q->memory_bytes);
         if (r >= 0 && q->has_guest_domains)

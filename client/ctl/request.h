@@ -31,6 +31,9 @@ void request_done(Request *q);
 /* Reads "FUNCTION" or "FUNCTION=GUEST_BDF". Returns 0 or -EINVAL. */
 int request_function_parse(const char *s, RequestFunction *ret);
 
-/* Appends the request as a{sv}, or the options of one function. Returns 0 or a negative errno. */
+/* Appends the request as a{sv}. Returns 0 or a negative errno. */
 int request_append(const Request *q, sd_bus_message *m);
-int request_function_append_options(const RequestFunction *f, sd_bus_message *m);
+
+/* Appends the options of one function as a{sv}; @with: those that AttachDevice is to attach in the same go. */
+int request_function_append_options(const RequestFunction *f, const RequestFunction *with,
+                                    size_t n_with, sd_bus_message *m);

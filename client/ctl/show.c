@@ -130,34 +130,6 @@ static void vm_done(Vm *v) {
         (void)sd_bus_message_unref(v->message);
 }
 
-/* Finds the object path of what is a UUID or else a name. The path is in @ret_reply. */
-static int vm_find(Ctl *ctl, const char *what, sd_bus_message **ret_reply, const char **ret_path) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
-        CallOptions options = { .what = "looking for the VM" };
-        char uuid[UUID_STRING_SIZE];
-        const char *member = "GetVmByName";
-        int r;
-
-        if (uuid_parse(what, uuid) >= 0) {
-                member = "GetVm";
-                options.uuid = what = uuid;
-        }
-        r = client_new_call(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, member, &m,
-                            &ctl->failure);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append(m, "s", what);
-        if (r < 0)
-                return ctl_usage(ctl, "\"%s\" cannot be the name of a VM", what);
-        r = client_call(&ctl->client, m, &options, &reply, &ctl->failure);
-        if (r < 0)
-                return r;
-        if (sd_bus_message_read(reply, "o", ret_path) < 0)
-                return failure_set_malformed(&ctl->failure, member);
-        *ret_reply = TAKE_PTR(reply);
-        return 0;
-}
-
 static int viommu_get(Ctl *ctl, const char *path, Viommu *v) {
         int r;
 
@@ -347,7 +319,7 @@ static int show_one(Ctl *ctl, const char *what, Doc *array, bool *is_first) {
         const char *path;
         int r;
 
-        r = vm_find(ctl, what, &reply, &path);
+        r = ctl_find_vm(ctl, what, &reply, &path);
         if (r < 0)
                 return r;
         r = vm_get(ctl, path, &v);

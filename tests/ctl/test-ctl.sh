@@ -397,14 +397,15 @@ test_usage() {
         says "shortened option" 0 '"version":1' list --js=short
         says "ambiguous option" 2 "ambiguous" list --no
         says "option without its argument" 2 "requires an argument" create new --tier
-        says "too few arguments" 2 "attach wants UUID FUNCTION[=GUEST_BDF]" attach $uuid1
+        says "too few arguments" 2 "attach wants VM FUNCTION[=GUEST_BDF]..." attach $uuid1
         says "too many arguments" 2 'not "b" as well' list b
         says "options after --" 3 "[NoSuchVm]" show -- --json=short
         says "JSON mode" 2 'none of short, pretty, off' list --json=yes
         says "timeout" 2 'is not a number of seconds' list --timeout=1,5
-        says "no UUID" 2 'is not a UUID' destroy $uuid1 11111111-2222-3333-4444-55555555555
-        ! grep -q Destroy "$tmp/mock.log" || fail "no UUID" "something was destroyed"
-        says "no UUID, x" 2 'is not a UUID' confirm 1111111x-2222-3333-4444-555555555555
+        says "no such name" 3 '[NoSuchVm]' destroy $uuid1 11111111-2222-3333-4444-55555555555
+        ! grep -q Destroy "$tmp/mock.log" || fail "no such name" "something was destroyed"
+        says "no UUID, x" 3 '[NoSuchVm]' confirm 1111111x-2222-3333-4444-555555555555
+        says "no UUID to come" 2 'is not a UUID' create 1111111x-2222-3333-4444-555555555555
         says "no address" 2 'is not the address' functions 41:00.8
         says "no function" 2 'is not a function' attach $uuid1 0000:41:00.0=
         says "no function, long" 2 'is not a function' create new --function=00000:41:00.0
