@@ -53,6 +53,9 @@ static void utf8_mend(char *text) {
 }
 
 static int problem_setv(Problem *p, ProblemKind kind, uint64_t wanted, uint64_t available,
+                        const char *format, va_list ap) _printf_(5, 0);
+
+static int problem_setv(Problem *p, ProblemKind kind, uint64_t wanted, uint64_t available,
                         const char *format, va_list ap) {
         if (p) {
                 p->kind = kind;

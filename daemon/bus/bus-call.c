@@ -63,6 +63,8 @@ static void on_authorized(void *userdata, int r, uid_t uid, const Problem *probl
         BusCall *call = userdata;
 
         call->uid = uid;
+        if (r >= 0 && call->caller->gone) /* nobody is left to do it for, or to take it back */
+                r = -ECANCELED;
         if (r < 0) {
                 bus_call_fail(call, r, problem);
                 return;
@@ -129,7 +131,13 @@ void bus_call_reply(BusCall *call, sd_bus_message *reply) {
 
 void bus_call_fail(BusCall *call, int r, const Problem *problem) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Problem p = {};
 
+        /* What the end of the loop keeps from being done fails in ways that say nothing to the caller. */
+        if (!(problem && problem_is_set(problem)) && call->bus->manager->stopping) {
+                r = problem_set(&p, PROBLEM_CANCELLED, "The daemon is stopping.");
+                problem = &p;
+        }
         (void)bus_error_set(&error, r, problem);
         (void)sd_bus_reply_method_error(call->message, &error);
         bus_call_free(call);

@@ -120,6 +120,8 @@ static int connect_bus(const char *address, sd_bus **ret) {
                 r = sd_bus_negotiate_fds(bus, true);
         if (r >= 0)
                 r = sd_bus_set_connected_signal(bus, false);
+        if (r >= 0) /* the loop ends first, and then those who still wait are answered */
+                r = sd_bus_set_close_on_exit(bus, false);
         if (r >= 0)
                 r = sd_bus_start(bus);
         if (r < 0)

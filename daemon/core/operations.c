@@ -33,7 +33,7 @@ static void operation_finish(Operation *op, int r) {
         vm->n_operations--;
         operation_free(op);
 
-        r = unplug_watches_sync(vm, m->event, hotplug_unplug_wanted);
+        r = m->stopping ? 0 : unplug_watches_sync(vm, m->event, hotplug_unplug_wanted);
         if (r < 0)
                 log_vm(LOG_WARNING, VM_UUID_STRING(vm), "Cannot watch for unplug requests: %s",
                        strerror(-r));

@@ -133,6 +133,13 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
         }
         *request = (ProbeRequest){ .answer = answer, .userdata = userdata };
 
+        /* What is not AMD's has no level to find out, and need not be reset for that. */
+        if (iommu->info.vendor != IOMMU_VENDOR_AMD) {
+                free(target);
+                on_probed(request);
+                return 0;
+        }
+
         /* VFs come after their PF, and a PF on vfio-pci has its VFs ask for a token: the first idle one is a good choice. */
         for (size_t i = 0; i < scan->n_functions; i++)
                 if (scan->functions[i].host_iommu == host_iommu &&

@@ -48,7 +48,8 @@ int inventory_apply(Inventory *inv, HostScan **scan) {
                 h->info = (*scan)->iommus[i];
                 h->level = kernel_level_from_scan(&h->info, (*scan)->iommufd_error,
                                                   h->level_reason);
-                if (h->level == KERNEL_LEVEL_UNKNOWN && old && old->level != KERNEL_LEVEL_NONE) {
+                if (h->level == KERNEL_LEVEL_UNKNOWN && old && old->probed) {
+                        h->probed = true;
                         h->level = old->level;
                         memcpy(h->level_reason, old->level_reason, sizeof(h->level_reason));
                 }
@@ -69,9 +70,11 @@ static bool address_in(const PciAddress *a, const PciAddress *list, size_t n) {
         return false;
 }
 
-static bool function_in(const PciAddress *a, const PciFunctionInfo *functions, size_t n) {
+/* Whether @f is among @functions, or was of a group that is listed there with all who are left of it. */
+static bool is_replaced(const PciFunctionInfo *f, const PciFunctionInfo *functions, size_t n) {
         for (size_t i = 0; i < n; i++)
-                if (pci_address_equal(a, &functions[i].address))
+                if (pci_address_equal(&f->address, &functions[i].address) ||
+                    (f->group != KERNEL_NONE && f->group == functions[i].group))
                         return true;
         return false;
 }
@@ -91,7 +94,7 @@ int inventory_apply_partial(Inventory *inv, const PciAddress *only, size_t n_onl
                 const PciAddress *a = i < own->n_functions ? &own->functions[i].address : NULL;
 
                 if (a && (address_in(a, only, n_only) ||
-                          function_in(a, scan->functions, scan->n_functions))) {
+                          is_replaced(own->functions + i, scan->functions, scan->n_functions))) {
                         i++;
                         continue;
                 }
@@ -164,6 +167,7 @@ void inventory_set_level(Inventory *inv, uint32_t index, KernelLevel level, cons
 
         if (!h)
                 return;
+        h->probed = true;
         h->level = level;
         (void)snprintf(h->level_reason, sizeof(h->level_reason), "%s", reason);
         inv->generation++;

@@ -14,6 +14,7 @@
 typedef struct HostIommu {
         HostIommuInfo info;
         KernelLevel level;
+        bool probed; /* the level is what a probe found, not what a scan tells by itself */
         char level_reason[KERNEL_LEVEL_REASON_SIZE];
 } HostIommu;
 
@@ -23,7 +24,7 @@ int inventory_new(Inventory **ret);
 Inventory *inventory_free(Inventory *inv);
 DEFINE_CLEANUP(Inventory, inventory_free);
 
-/* Takes over a whole scan. Kernel levels of IOMMUs that were there before are kept. Returns 0 or -ENOMEM; takes *scan
+/* Takes over a whole scan. Kernel levels that were probed are kept, unless the scan says that there can be none. Returns 0 or -ENOMEM; takes *scan
  * (NULL afterwards) on success only. */
 int inventory_apply(Inventory *inv, HostScan **scan);
 

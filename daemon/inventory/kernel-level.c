@@ -49,6 +49,11 @@ KernelLevel kernel_level_from_scan(const HostIommuInfo *iommu, int iommufd_error
         return verdict(KERNEL_LEVEL_UNKNOWN, reason, "Not probed yet.");
 }
 
+/* Whether that says something about the kernel, or only that the asking failed. */
+static bool is_answer(int r) {
+        return r == 0 || r == -EOPNOTSUPP || r == -EINVAL || r == -ENOENT;
+}
+
 KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p,
                                 char reason[static KERNEL_LEVEL_REASON_SIZE]) {
         if (p->open < 0)
@@ -66,6 +71,10 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
                                strerror(-p->nest_parent));
         if (p->type_amd == -EOPNOTSUPP)
                 return verdict(KERNEL_LEVEL_NESTING, reason, "The kernel has no AMD vIOMMU type.");
+        if (!is_answer(p->type_bogus))
+                return verdict(KERNEL_LEVEL_UNKNOWN, reason,
+                               "The probe could not ask for vIOMMU types: %s.",
+                               strerror(-p->type_bogus));
         if (p->type_bogus != -EOPNOTSUPP)
                 return verdict(KERNEL_LEVEL_NESTING, reason,
                                "The kernel accepts any vIOMMU type, so it knows no AMD one.");
@@ -74,6 +83,9 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
                                "The kernel has the AMD vIOMMU type; no instance was free to look "
                                "further (%s).",
                                strerror(-p->alloc));
+        if (!is_answer(p->alloc))
+                return verdict(KERNEL_LEVEL_UNKNOWN, reason,
+                               "The probe could not allocate a vIOMMU: %s.", strerror(-p->alloc));
         if (p->alloc != 0)
                 return verdict(KERNEL_LEVEL_NESTING, reason,
                                "The kernel knows the AMD vIOMMU type but makes no instance: %s.",

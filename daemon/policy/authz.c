@@ -2,6 +2,7 @@
 #include "policy/authz.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -136,8 +137,13 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
                 if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
                     sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
                         check_refuse(check, "polkit is not running, so only root may.");
-                else
-                        check_refuse(check, strempty(e->message));
+                else {
+                        char why[256];
+
+                        (void)snprintf(why, sizeof(why), "polkit could not say (%.200s).",
+                                       e->message ?: e->name);
+                        check_refuse(check, why);
+                }
                 return 1;
         }
 
@@ -145,7 +151,7 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         if (r >= 0)
                 r = sd_bus_message_read(reply, "bb", &authorized, &challenge);
         if (r < 0)
-                check_finish(check, r, NULL);
+                check_refuse(check, "polkit's answer makes no sense.");
         else if (authorized)
                 check_finish(check, 0, NULL);
         else

@@ -95,8 +95,10 @@ static int parse_number(const char *s, uint64_t *ret) {
 
 typedef struct Reader {
         Config config;
-        char refusal
-                [256]; /* what was wrong first; inih goes on after an error and returns its line */
+        FILE *file;
+        int line;          /* the one that was read last */
+        int refused_line;  /* 0: none; inih goes on after an error, what counts is the first */
+        char refusal[256]; /* what was wrong there */
 } Reader;
 
 static int refuse(Reader *reader, const char *format, ...) _printf_(2, 3);
@@ -105,13 +107,36 @@ static int refuse(Reader *reader, const char *format, ...) _printf_(2, 3);
 static int refuse(Reader *reader, const char *format, ...) {
         va_list ap;
 
-        if (reader->refusal[0])
+        if (reader->refused_line > 0)
                 return 0;
 
+        reader->refused_line = reader->line;
         va_start(ap, format);
         (void)vsnprintf(reader->refusal, sizeof(reader->refusal), format, ap);
         va_end(ap);
         return 0;
+}
+
+/* Reads a line for inih, whose buffer is small: of a comment the rest does not matter, of anything else it does. */
+static char *read_line(char *buffer, int size, void *userdata) {
+        Reader *reader = userdata;
+        bool whole = true;
+        int n = 0, c;
+
+        reader->line++;
+        while ((c = getc(reader->file)) != EOF && c != '\n')
+                if (n < size - 2)
+                        buffer[n++] = (char)c;
+                else
+                        whole = false;
+        if (c == EOF && n == 0)
+                return NULL;
+
+        buffer[n] = '\n';
+        buffer[n + 1] = '\0';
+        if (!whole && !strchr("#;", buffer[strspn(buffer, " \t")]))
+                (void)refuse(reader, "The line is too long.");
+        return buffer;
 }
 
 static int handle_value(Reader *reader, const struct Key *key, const char *value) {
@@ -143,24 +168,25 @@ static int handle_line(void *userdata, const char *section, const char *name, co
 
 int config_read_file(Config *config, const char *path, Problem *reterr_problem) {
         Reader reader = { .config = *config };
-        FILE *f;
+        bool failed;
         int line;
 
-        f = fopen(path, "re");
-        if (!f)
+        reader.file = fopen(path, "re");
+        if (!reader.file)
                 return -errno;
 
-        line = ini_parse_file(f, handle_line, &reader);
-        if (line == 0 && ferror(f))
-                line = -1;
-        (void)fclose(f);
-
-        if (line > 0)
-                return problem_set(
-                        reterr_problem, PROBLEM_INVALID_ARGUMENT, "%s:%i: %s", path, line,
-                        reader.refusal[0] ? reader.refusal : "This is no \"Key=value\" line.");
-        if (line < 0)
+        line = ini_parse_stream(read_line, &reader, handle_line, &reader);
+        failed = ferror(reader.file);
+        (void)fclose(reader.file);
+        if (failed || line < 0)
                 return -EIO;
+
+        if (reader.refused_line > 0 && (line == 0 || reader.refused_line <= line))
+                return problem_set(reterr_problem, PROBLEM_INVALID_ARGUMENT, "%s:%i: %s", path,
+                                   reader.refused_line, reader.refusal);
+        if (line > 0)
+                return problem_set(reterr_problem, PROBLEM_INVALID_ARGUMENT,
+                                   "%s:%i: This is no \"Key=value\" line.", path, line);
 
         *config = reader.config;
         return 0;

@@ -34,7 +34,7 @@ struct Operation {
         bool urgent;     /* runs whatever the VM's state: making it, taking it down */
         bool takes_down; /* ends the VM: cannot be cancelled */
 
-        PciAddress *scan; /* functions to look at first */
+        PciAddress *scan;         /* functions to look at first */
         uint8_t (*vf_tokens)[16]; /* for each of them; all zero: none */
         size_t n_scan;
         HostScan *scanned; /* what that saw */

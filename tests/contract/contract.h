@@ -85,10 +85,7 @@ typedef struct Context {
         KernelViommu viommu;
 } Context;
 
-#define CONTEXT_NONE                                                                               \
-        (Context) {                                                                                \
-                .iommufd = -1, .cdev = -1, .ram = -1                                               \
-        }
+#define CONTEXT_NONE (Context){ .iommufd = -1, .cdev = -1, .ram = -1 }
 
 /* Build up to the step that they are named after, asserting all along; skip the case where the host cannot. */
 Context context_open(void);

@@ -95,6 +95,8 @@ expect() {
                 echo "--- stderr" >>"$tmp/both"
                 cat "$tmp/err" >>"$tmp/both"
         fi
+        # libsmartcols before 2.41 leaves room for headings that are not shown.
+        [[ $name != *.bare.txt ]] || sed -i 's/   */ /g' "$tmp/both"
         compare "$name" "$tmp/both"
         echo "ok $name"
 }
@@ -572,7 +574,8 @@ test_progress() {
                 await "slow change" test_calls "$([ "${verb%% *}" = attach ] && echo AttachDevice || echo Destroy)" 1
                 run "aviommuctl cancel" 0 cancel $uuid1
                 wait $pid
-                [ $? = 1 ] || fail "aviommuctl cancel" "exit $?"
+                code=$?
+                [ $code = 1 ] || fail "aviommuctl cancel" "exit $code"
                 echo "ok aviommuctl cancel: $verb"
         done
 

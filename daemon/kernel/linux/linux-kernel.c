@@ -4,8 +4,8 @@
 /*
  * The object behind the real table: the directories it reads from, and the table itself.
  *
- * The ACPI IVRS table in sysfs is for root only. The service has a copy made for it at start and looks for that after
- * the original: as a credential, then in the runtime directory. Without any there are no aliases from it.
+ * The ACPI IVRS table in sysfs is for root only. The service has a copy made for it at start and looks for that first: as a
+ * credential, then in the runtime directory. Without any of them, and without being root, there are no aliases from it.
  */
 
 #include <fcntl.h>
@@ -105,7 +105,6 @@ int linux_kernel_new(Kernel **ret) {
         const char *ivrs[LINUX_IVRS_FILES_MAX] = {}, *directory;
         size_t n = 0;
 
-        ivrs[n++] = IVRS_SYSFS;
         directory = secure_getenv("CREDENTIALS_DIRECTORY");
         if (directory) {
                 if (asprintf(&credential, "%s/ivrs", directory) < 0)
@@ -113,6 +112,7 @@ int linux_kernel_new(Kernel **ret) {
                 ivrs[n++] = credential;
         }
         ivrs[n++] = IVRS_RUNTIME;
+        ivrs[n++] = IVRS_SYSFS;
 
         return linux_kernel_new_at(
                 &(const LinuxRoots){

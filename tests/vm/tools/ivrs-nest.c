@@ -31,9 +31,9 @@ enum {
         IVHD_SIZE_MIN = 40,
 };
 
-#define EFR_GT (UINT64_C(1) << 4)
-#define EFR_GIO (UINT64_C(1) << 48)
-#define EFR_VIOMMU (UINT64_C(1) << 55)
+#define EFR_GT       (UINT64_C(1) << 4)
+#define EFR_GIO      (UINT64_C(1) << 48)
+#define EFR_VIOMMU   (UINT64_C(1) << 55)
 #define EFR2_GCR3TRP (UINT64_C(1) << 3)
 
 static void or_le64(uint8_t *p, uint64_t bits) {
@@ -63,7 +63,7 @@ static int table_claim_nesting(uint8_t *table, size_t size) {
 
         for (size_t at = IVRS_BLOCKS; at + 4 <= size;) {
                 uint8_t *block = table + at;
-                size_t length = block[IVHD_LENGTH] | (size_t) block[IVHD_LENGTH + 1] << 8;
+                size_t length = block[IVHD_LENGTH] | (size_t)block[IVHD_LENGTH + 1] << 8;
 
                 if (length < 4 || length > size - at)
                         return -EINVAL;
@@ -82,7 +82,7 @@ static int table_claim_nesting(uint8_t *table, size_t size) {
         table[TABLE_CHECKSUM] = 0;
         for (size_t i = 0; i < size; i++)
                 sum += table[i];
-        table[TABLE_CHECKSUM] = (uint8_t) -sum;
+        table[TABLE_CHECKSUM] = (uint8_t)-sum;
         return n_blocks;
 }
 
@@ -95,7 +95,7 @@ static int port_open_raw(const char *path) {
                 return -errno;
         if (tcgetattr(fd, &tio) == 0) {
                 cfmakeraw(&tio);
-                (void) tcsetattr(fd, TCSANOW, &tio);
+                (void)tcsetattr(fd, TCSANOW, &tio);
         }
         return fd;
 }
@@ -106,16 +106,16 @@ static int run(void) {
         int in, out, r;
         ssize_t n;
 
-        (void) mkdir("/sys", 0755);
-        (void) mkdir("/dev", 0755);
-        (void) mount("sysfs", "/sys", "sysfs", 0, NULL);
-        (void) mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
+        (void)mkdir("/sys", 0755);
+        (void)mkdir("/dev", 0755);
+        (void)mount("sysfs", "/sys", "sysfs", 0, NULL);
+        (void)mount("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 
         in = open("/sys/firmware/acpi/tables/IVRS", O_RDONLY);
         if (in < 0)
                 return -errno;
         while ((n = read(in, table + size, sizeof(table) - size)) > 0)
-                size += (size_t) n;
+                size += (size_t)n;
         if (n < 0)
                 return -errno;
 
@@ -128,7 +128,7 @@ static int run(void) {
         out = port_open_raw("/dev/ttyS1");
         if (out < 0)
                 return out;
-        for (; done < size; done += (size_t) n) {
+        for (; done < size; done += (size_t)n) {
                 n = write(out, table + done, size - done);
                 if (n < 0)
                         return -errno;
