@@ -9,6 +9,7 @@
 #include "bus/bus-path.h"
 
 #define CAPACITY_INTERVAL_USEC UINT64_C(100000)
+#define CAPACITY_ACCURACY_USEC UINT64_C(5000)
 
 /* ---- what the manager tells ---- */
 
@@ -169,8 +170,8 @@ int bus_start(Bus *bus, Manager *manager, const char *address, int (*extra)(Bus 
                 return r;
         r = authz_new(bus->bus, &bus->authz);
         if (r >= 0)
-                r = sd_event_add_time(manager->event, &bus->capacity_timer, CLOCK_MONOTONIC, 0, 0,
-                                      on_capacity_timer, bus);
+                r = sd_event_add_time(manager->event, &bus->capacity_timer, CLOCK_MONOTONIC, 0,
+                                      CAPACITY_ACCURACY_USEC, on_capacity_timer, bus);
         if (r >= 0)
                 r = sd_event_source_set_enabled(bus->capacity_timer, SD_EVENT_OFF);
         if (r >= 0)

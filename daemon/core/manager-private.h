@@ -86,7 +86,8 @@ typedef struct ProbeTarget {
 /* Probes in one job; claims the functions meanwhile for @vm (NULL: the daemon). Takes @targets. Calls @done on the loop
  * when the levels are set. Returns 0 or -ENOMEM (then @targets is still the caller's). */
 int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
-                  void (*done)(void *userdata), void *userdata);
+                  void (*done)(void *userdata, const ProbeTarget *targets, size_t n_targets),
+                  void *userdata);
 
 /* ---- the host (hotplug.c) ---- */
 

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/manager-private.h"
+#include "vm/kernel-refusal.h"
 
 #define BUSY_RETRY_USEC UINT64_C(100000)
 
@@ -114,9 +115,32 @@ static void operation_decide(Operation *op) {
         }
 }
 
+/* What kept a probe from an answer would keep the operation from its function as well. */
+static int check_probe(Operation *op, const ProbeTarget *t) {
+        const HostIommu *iommu = inventory_find_iommu(op->vm->manager->inventory, t->host_iommu);
+
+        if (t->error < 0 || !iommu || iommu->level != KERNEL_LEVEL_UNKNOWN)
+                return 0;
+        if (t->result.open == 0 && t->result.bind < 0)
+                return kernel_refusal(&op->problem, STEP_BIND, PCI_ADDRESS_STRING(&t->function),
+                                      t->result.bind);
+        if (t->result.alloc == -ENOSPC || t->result.alloc == -ENOMEM)
+                return kernel_refusal(&op->problem, STEP_VIOMMU_ALLOC, iommu->info.name,
+                                      t->result.alloc);
+        return 0;
+}
+
 /* The functions named may be behind IOMMUs whose level nobody has asked for yet; now they are looked at anyway. */
-static void on_probed(void *userdata) {
-        operation_decide(userdata);
+static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targets) {
+        Operation *op = userdata;
+        int r = 0;
+
+        for (size_t i = 0; i < n_targets && r >= 0; i++)
+                r = check_probe(op, targets + i);
+        if (r < 0)
+                operation_finish(op, r);
+        else
+                operation_decide(op);
 }
 
 static bool start_probe(Operation *op) {
@@ -161,15 +185,19 @@ static void on_scan_done(Job *job) {
         Manager *m = op->vm->manager;
         int r = op->result;
 
+        if (r < 0 && r != -ENOMEM && r != -ECANCELED)
+                (void)problem_set(&op->problem, PROBLEM_KERNEL,
+                                  "What the host says of the functions cannot be read: %s.",
+                                  strerror(-r));
         if (r >= 0)
                 r = inventory_apply_partial(m->inventory, op->scan, op->n_scan, op->scanned);
-        if (r < 0) {
+        if (r >= 0 && atomic_load(&op->cancelled))
+                r = problem_set(&op->problem, PROBLEM_CANCELLED,
+                                "The operation was cancelled; nothing has been taken.");
+        if (r < 0)
                 operation_finish(op, r);
-                return;
-        }
-        if (!atomic_load(&op->cancelled) && start_probe(op))
-                return;
-        operation_decide(op);
+        else if (!start_probe(op))
+                operation_decide(op);
 }
 
 /* Whether an operation may begin now that its turn has come. */

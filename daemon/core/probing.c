@@ -11,7 +11,7 @@ typedef struct Probing {
         Manager *manager;
         ProbeTarget *targets;
         size_t n_targets;
-        void (*done)(void *userdata);
+        void (*done)(void *userdata, const ProbeTarget *targets, size_t n_targets);
         void *userdata;
 } Probing;
 
@@ -40,19 +40,22 @@ static void probing_done(Job *job) {
                 if (t->error < 0 || !iommu)
                         continue;
                 level = kernel_level_decide(&iommu->info, &t->result, reason);
+                if (level == KERNEL_LEVEL_UNKNOWN && iommu->level != KERNEL_LEVEL_UNKNOWN)
+                        continue; /* it found out less than is known */
                 inventory_set_level(m->inventory, t->host_iommu, level, reason);
                 log_msg(LOG_INFO, "%s is at kernel level \"%s\": %s", iommu->info.name,
                         kernel_level_to_string(level), reason);
         }
         if (m->observer.host_changed)
                 m->observer.host_changed(m->observer.userdata);
-        probing->done(probing->userdata);
+        probing->done(probing->userdata, probing->targets, probing->n_targets);
         free(probing->targets);
         free(probing);
 }
 
 int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
-                  void (*done)(void *userdata), void *userdata) {
+                  void (*done)(void *userdata, const ProbeTarget *targets, size_t n_targets),
+                  void *userdata) {
         Probing *probing = new0(Probing, 1);
         size_t n = 0;
         int r = 0;
@@ -91,8 +94,11 @@ typedef struct ProbeRequest {
         void *userdata;
 } ProbeRequest;
 
-static void on_probed(void *userdata) {
+static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targets) {
         ProbeRequest *request = userdata;
+
+        (void)targets;
+        (void)n_targets;
 
         request->answer(request->userdata, 0, NULL);
         free(request);
@@ -115,6 +121,7 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
                   Problem *p) {
         const HostScan *scan = inventory_get_scan(m->inventory);
         const HostIommu *iommu = inventory_find_iommu(m->inventory, host_iommu);
+        char reason[KERNEL_LEVEL_REASON_SIZE];
         ProbeRequest *request;
         ProbeTarget *target;
         int r;
@@ -133,10 +140,11 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
         }
         *request = (ProbeRequest){ .answer = answer, .userdata = userdata };
 
-        /* What is not AMD's has no level to find out, and need not be reset for that. */
-        if (iommu->info.vendor != IOMMU_VENDOR_AMD) {
+        /* Where the scan tells the level already, as on another vendor's IOMMU, no function need be reset for it. */
+        if (kernel_level_from_scan(&iommu->info, scan->iommufd_error, reason) !=
+            KERNEL_LEVEL_UNKNOWN) {
                 free(target);
-                on_probed(request);
+                on_probed(request, NULL, 0);
                 return 0;
         }
 
@@ -159,6 +167,6 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
                         m->inventory, host_iommu, KERNEL_LEVEL_UNKNOWN,
                         "There is no idle function on vfio-pci behind it to probe with.");
         free(target);
-        on_probed(request);
+        on_probed(request, NULL, 0);
         return 0;
 }

@@ -79,7 +79,7 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
                 return verdict(KERNEL_LEVEL_NESTING, reason,
                                "The kernel accepts any vIOMMU type, so it knows no AMD one.");
         if (p->alloc == -ENOSPC || p->alloc == -ENOMEM)
-                return verdict(KERNEL_LEVEL_PLUMBING, reason,
+                return verdict(KERNEL_LEVEL_UNKNOWN, reason,
                                "The kernel has the AMD vIOMMU type; no instance was free to look "
                                "further (%s).",
                                strerror(-p->alloc));
@@ -94,6 +94,10 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
                 return verdict(KERNEL_LEVEL_NESTING, reason,
                                "VIOMMU_ALLOC succeeds but gives no VF MMIO page: nothing stands "
                                "behind it.");
+        if (p->hw_queue != 0 && p->hw_queue != -EOPNOTSUPP)
+                return verdict(KERNEL_LEVEL_UNKNOWN, reason,
+                               "The probe could not ask for hardware queues: %s.",
+                               strerror(-p->hw_queue));
         if (p->hw_queue != 0)
                 return verdict(
                         KERNEL_LEVEL_PLUMBING, reason,

@@ -16,7 +16,8 @@
 #include "vm/context.h"
 #include "vm/kernel-refusal.h"
 
-#define SWEEP_GAP    UINT32_C(256) /* this many free ids in a row are the end */
+#define SWEEP_GAP    UINT32_C(256)   /* this many free ids in a row are the end */
+#define SWEEP_MAX    UINT32_C(65536) /* more is no VM's: something answers wrongly */
 #define SWEEP_PASSES 16
 
 /* Destroys one object; an id that is gone already (somebody else destroyed it, or a tombstone) counts as done. */
@@ -49,18 +50,42 @@ int context_unrealize_viommu(Kernel *k, VmContext *ctx, ContextViommu *v, Proble
         return 0;
 }
 
-/* A VMM that binds by itself tells nobody the device ids. There are as many as it has functions bound, though: one that is
- * to be detached is gone when no more are left than there are others. */
+/* Whether an id is taken, or may be: only "not there" is a no. */
+static bool may_exist(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id) {
+        return k->ops->object_probe(k, iommufd, kind, id) != -ENOENT;
+}
+
+/* Binds a function to a scratch iommufd, which works only when nobody else has it bound. That resets it: it has been taken
+ * from the VM, so it is idle or refuses. Returns 0 free, -EBUSY held, -ENOENT when there is no node to ask through. */
+static int probe_binding(Kernel *k, const ContextFunction *f) {
+        _cleanup_close_ int iommufd = -1, cdev = -1;
+        uint32_t device_id;
+        int r;
+
+        if (k->ops->cdev_open(k, &f->address, &cdev) < 0 || k->ops->iommufd_open(k, &iommufd) < 0)
+                return -ENOENT;
+        r = k->ops->cdev_bind(k, cdev, iommufd, f->has_vf_token ? f->vf_token : NULL, &device_id);
+        cdev = fd_close(cdev); /* before the iommufd */
+        return r < 0 ? -EBUSY : 0;
+}
+
+/* A VMM that binds by itself tells nobody the device ids, so the function itself is asked. One that has left vfio-pci cannot
+ * be asked; then the number of the VMM's devices tells whether it can be among them. */
 static int check_vmm_let_go(Kernel *k, const VmContext *ctx, const ContextFunction *f, Problem *p) {
         size_t n_devices = 0;
+        int r;
 
-        for (uint32_t id = 1, gap = 0; ctx->iommufd >= 0 && gap < SWEEP_GAP; id++, gap++)
-                if (k->ops->object_probe(k, ctx->iommufd, KERNEL_OBJECT_ANY, id) >= 0) {
+        if (ctx->handover != HANDOVER_VMM)
+                return 0;
+
+        r = probe_binding(k, f);
+        for (uint32_t id = 1, gap = 0;
+             r == -ENOENT && ctx->iommufd >= 0 && gap < SWEEP_GAP && id < SWEEP_MAX; id++, gap++)
+                if (may_exist(k, ctx->iommufd, KERNEL_OBJECT_ANY, id)) {
                         gap = 0;
-                        n_devices += k->ops->object_probe(k, ctx->iommufd, KERNEL_OBJECT_DEVICE,
-                                                          id) >= 0;
+                        n_devices += may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, id);
                 }
-        if (n_devices >= ctx->n_functions)
+        if (r == -EBUSY || n_devices >= ctx->n_functions)
                 return problem_set(p, PROBLEM_BUSY, "%s is still held by the VMM: unplug it there.",
                                    PCI_ADDRESS_STRING(&f->address));
         return 0;
@@ -124,8 +149,8 @@ static size_t sweep(Kernel *k, int iommufd) {
                 uint32_t highest = 0;
 
                 left = 0;
-                for (uint32_t id = 1; id <= highest + SWEEP_GAP; id++)
-                        if (k->ops->object_probe(k, iommufd, KERNEL_OBJECT_ANY, id) >= 0)
+                for (uint32_t id = 1; id <= highest + SWEEP_GAP && id < SWEEP_MAX; id++)
+                        if (may_exist(k, iommufd, KERNEL_OBJECT_ANY, id))
                                 highest = id;
                 for (uint32_t id = highest; id > 0; id--) {
                         int r = k->ops->object_destroy(k, iommufd, id);

@@ -193,6 +193,7 @@ static void test_cancel_attach(void **state) {
         _cleanup_free_ char *before = NULL;
         Call attach, destroy;
 
+        run_ok(f, ROOT_PATH "/host/ivhd1", "HostIommu", "Probe", "");
         CREATE(f, uuid_of(1), .tier = "hardware", .functions = NIC);
         before = world(f);
         set_delay(f, "cdev_attach", 100000);
@@ -223,6 +224,7 @@ static void test_queue_overflow(void **state) {
         const char *vm = vm_path(uuid_of(1));
         Call calls[5], destroy;
 
+        run_ok(f, ROOT_PATH "/host/ivhd1", "HostIommu", "Probe", "");
         CREATE(f, uuid_of(1), .tier = "hardware", .functions = NIC);
         set_delay(f, "cdev_open", SLOW);
         call_method(f, calls, f->bus, vm, "Vm", "AttachDevice", "sa{sv}", NIC2, 0);

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -351,6 +352,7 @@ pid_t child_new(int *ret_pidfd) {
 
         assert_true(pid >= 0);
         if (pid == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void)pause();
                 _exit(0);
         }

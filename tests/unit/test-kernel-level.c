@@ -110,8 +110,8 @@ static void from_probe(void **state) {
                 { { 0, 0, 0, -ENOENT, X, -EBUSY, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "could not" },
 
                 /* A full host is no poor one. */
-                { { 0, 0, 0, -ENOENT, X, -ENOSPC, 0, 1 }, KERNEL_LEVEL_PLUMBING, "was free" },
-                { { 0, 0, 0, -ENOENT, X, -ENOMEM, 0, 1 }, KERNEL_LEVEL_PLUMBING, "was free" },
+                { { 0, 0, 0, -ENOENT, X, -ENOSPC, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "was free" },
+                { { 0, 0, 0, -ENOENT, X, -ENOMEM, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "was free" },
                 { { 0, 0, 0, -ENOENT, X, 0, 4096, X }, KERNEL_LEVEL_PLUMBING, "no AMD hardware" },
                 { { 0, 0, 0, -ENOENT, X, 0, 4096, -EINVAL }, KERNEL_LEVEL_PLUMBING, "no AMD" },
                 { { 0, 0, 0, -ENOENT, X, 0, 4096, 1 }, KERNEL_LEVEL_PLUMBING, "no AMD hardware" },

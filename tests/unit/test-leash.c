@@ -5,6 +5,7 @@
 #include "unit.h"
 
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 
 #include "oom.h"
 #include "vm/leash.h"
@@ -51,6 +52,7 @@ static pid_t child_new(int *ret_pidfd) {
         pid_t pid = fork();
 
         if (pid == 0) {
+                (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void)pause();
                 _exit(0);
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Defects that are known and not mended yet, one test each. Built with the others but not run by ctest: a test that passes here
- * moves to its theme's program.
+ * What was wrong once, one test each: probes that found out less than they seemed to, and functions that counted as let go
+ * while the VMM had them.
  */
 
 #include "fixture.h"
