@@ -114,6 +114,7 @@ int run(Kernel *kernel, const ConfigSource *source, const char *address, int (*e
                 (void)sd_notify(false, "STOPPING=1");
         }
 
+        bus.stopping = true;
         manager_free(manager); /* answers what is open, so before the bus goes */
         bus_stop(&bus);
         return r;

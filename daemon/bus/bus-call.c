@@ -134,7 +134,7 @@ void bus_call_fail(BusCall *call, int r, const Problem *problem) {
         Problem p = {};
 
         /* What the end of the loop keeps from being done fails in ways that say nothing to the caller. */
-        if (!(problem && problem_is_set(problem)) && call->bus->manager->stopping) {
+        if (!(problem && problem_is_set(problem)) && call->bus->stopping) {
                 r = problem_set(&p, PROBLEM_CANCELLED, "The daemon is stopping.");
                 problem = &p;
         }

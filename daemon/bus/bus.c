@@ -97,7 +97,6 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
         (void)m;
         (void)error;
         log_msg(LOG_ERR, "The connection to the bus is lost, starting again.");
-        bus->lost = true;
         return sd_event_exit(bus->manager->event, -ECONNRESET);
 }
 

@@ -28,7 +28,7 @@ struct Bus {
         BusCall *calls;
         sd_event_source *capacity_timer;
         bool capacity_pending;
-        bool lost; /* the connection has gone: main ends, and systemd starts it again */
+        bool stopping; /* main is taking the manager down */
         uint64_t capacity_sent_usec;
 };
 
