@@ -43,10 +43,6 @@ static int decide(Operation *op, Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
-        if (atomic_load(&op->cancelled))
-                return problem_set(p, PROBLEM_CANCELLED,
-                                   "The operation was cancelled; nothing has been taken.");
-
         r = reservation_take(vm->manager, create->request.reservation, vm->owner_uid,
                              &create->reservation, p);
         if (r >= 0)
@@ -217,7 +213,7 @@ static int new_vm(Manager *m, const VmRequest *request, uid_t owner_uid, Vm **re
 int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const char *caller,
                       OperationAnswer answer, void *userdata, Problem *p) {
         CreateOperation *create;
-        Operation *op;
+        Operation *op = NULL;
         Vm *vm = NULL;
         int r;
 

@@ -97,7 +97,10 @@ static void on_run_done(Job *job) {
 static void operation_decide(Operation *op) {
         int r;
 
-        r = context_copy(&op->vm->context, &op->work);
+        r = atomic_load(&op->cancelled)
+                    ? problem_set(&op->problem, PROBLEM_CANCELLED,
+                                  "The operation was cancelled; nothing has been taken.")
+                    : context_copy(&op->vm->context, &op->work);
         if (r >= 0)
                 r = op->decide(op, &op->problem);
         if (r < 0) {

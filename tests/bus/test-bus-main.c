@@ -314,7 +314,7 @@ static void test_vmm(void **state) {
         const char *uuid = uuid_of(1), *vm = vm_path(uuid);
         static const char *const functions[] = { NIC, NIC2, DISK };
         _cleanup_close_ int file = memfd_of(4 * MIB);
-        _cleanup_free_ char *ids = NULL, *gone = NULL;
+        _cleanup_free_ char *ids = NULL;
         int iommufd, cdevs[3];
         volatile void *page;
         size_t n_fds;

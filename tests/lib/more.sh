@@ -32,7 +32,7 @@ fuzz() {
         local fuzzer=$1 corpus=$2 found
         found=$temp/$(basename "$fuzzer")
         mkdir -p "$found"
-        [[ -d $corpus ]] || corpus=''
+        [[ -d $corpus ]] || corpus=policy/profiles # the profiles are their own corpus
         run "$fuzzer" -max_total_time="$([[ $long ]] && echo 300 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
-                -print_final_stats=1 -artifact_prefix="$logs/" "$found" ${corpus:+"$corpus"}
+                -print_final_stats=1 -artifact_prefix="$logs/" "$found" "$corpus"
 }

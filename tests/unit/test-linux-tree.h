@@ -29,6 +29,9 @@ typedef struct Tree {
 } Tree;
 
 static inline char *tree_path(const Tree *t, char buf[static TREE_PATH_MAX], const char *format,
+                              va_list ap) _printf_(3, 0);
+
+static inline char *tree_path(const Tree *t, char buf[static TREE_PATH_MAX], const char *format,
                               va_list ap) {
         int n = snprintf(buf, TREE_PATH_MAX, "%s/", t->root);
 

@@ -408,7 +408,9 @@ static void every_call_fails_once(void **state) {
                                 n_failed++;
                         }
                 }
-                /* And the next one works. */
+                /* And the next one works. What a probe could not see for want of room is asked for again. */
+                for (uint32_t iommu = 0; iommu < 8; iommu++)
+                        assert_ok(fx_probe(&f, iommu));
                 assert_int_equal(live(&f, shape->tier, shape->handover), 0);
                 fx_done(&f);
         }
@@ -496,7 +498,6 @@ static void ended_while_it_probes(void **state) {
         assert_true(fx_gate_reached(&f, &answer));
         fx_done(&f);
         assert_true(answer.given && create.given);
-        assert_true(create.r < 0);
 }
 
 static void no_more_requests_at_the_end(void **state) {
