@@ -102,6 +102,8 @@ static void attach_done(Operation *op) {
                 receipt_merge(vm->receipt, &op->receipt);
         else
                 op->receipt = receipt_done(op->receipt);
+        if (attach->stuck)
+                detach_retry_later(vm);
 }
 
 static void attach_destroy(Operation *op) {

@@ -29,8 +29,11 @@ static int detach_decide(Operation *op, Problem *p) {
                                    op->vm->name, PCI_ADDRESS_STRING(&detach->function));
 
         f->draining = true;
-        (void)sd_event_now(op->vm->manager->event, CLOCK_MONOTONIC, &now);
-        op->retry_until_usec = now + op->vm->manager->config.detach_timeout_usec;
+        /* Somebody waits for the answer; what the daemon asks by itself it asks again later, without holding up others. */
+        if (op->answer) {
+                (void)sd_event_now(op->vm->manager->event, CLOCK_MONOTONIC, &now);
+                op->retry_until_usec = now + op->vm->manager->config.detach_timeout_usec;
+        }
         return 0;
 }
 
@@ -80,7 +83,7 @@ static int detach_run(Operation *op, Kernel *k, Problem *p) {
                                         &detach->freed);
 }
 
-/* A function that its VMM has not let go of in time is asked about again from time to time. */
+/* Functions that their VMM has not let go of in time are asked about again from time to time. */
 static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         Vm *vm = userdata;
 
@@ -88,12 +91,20 @@ static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         (void)usec;
         vm->retry = sd_event_source_disable_unref(vm->retry);
         for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
-                if (vm->context.functions[i].draining) {
+                if (vm->context.functions[i].draining)
                         (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,
                                                  NULL, NULL);
-                        break;
-                }
+        detach_retry_later(vm);
         return 0;
+}
+
+void detach_retry_later(Vm *vm) {
+        for (size_t i = 0; i < vm->context.n_functions; i++)
+                if (vm->context.functions[i].draining && vm_is_alive(vm) && !vm->retry &&
+                    !vm->manager->stopping)
+                        (void)sd_event_add_time_relative(vm->manager->event, &vm->retry,
+                                                         CLOCK_MONOTONIC, DRAIN_RETRY_USEC, 0,
+                                                         on_drain_retry, vm);
 }
 
 static void detach_done(Operation *op) {
@@ -106,11 +117,7 @@ static void detach_done(Operation *op) {
                 log_vm(LOG_INFO, VM_UUID_STRING(vm), "Detached %s.",
                        PCI_ADDRESS_STRING(&detach->function));
         }
-        for (size_t i = 0; i < vm->context.n_functions && !vm->retry && !vm->manager->stopping; i++)
-                if (vm->context.functions[i].draining)
-                        (void)sd_event_add_time_relative(vm->manager->event, &vm->retry,
-                                                         CLOCK_MONOTONIC, DRAIN_RETRY_USEC, 0,
-                                                         on_drain_retry, vm);
+        detach_retry_later(vm);
         demand_set_done(&detach->freed);
 }
 

@@ -72,6 +72,11 @@ void vm_drain(Vm *vm, const char *reason);
 /* What a leash calls when it ends. */
 void vm_on_leash_ended(Leash *leash, const char *reason);
 
+/* ---- detaching (detach.c) ---- */
+
+/* Has the functions that drain asked about again after a while. */
+void detach_retry_later(Vm *vm);
+
 /* ---- probing (probing.c) ---- */
 
 typedef struct ProbeTarget {

@@ -99,15 +99,13 @@ static int unmap_run(Operation *op, Kernel *k, Problem *p) {
 static void unmap_done(Operation *op) {
         const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
         Vm *vm = op->vm;
-        DemandSet freed = {};
+        Demand beyond = { .kind = RESOURCE_PINNED_MEMORY };
 
         if (op->result < 0)
                 return;
-        if (demand_set_add(&freed, RESOURCE_PINNED_MEMORY, 0,
-                           excess(vm, vm->context.mapped_bytes + m->length) -
-                                   excess(vm, vm->context.mapped_bytes)) >= 0)
-                receipt_give_back(vm->receipt, &freed);
-        demand_set_done(&freed);
+        beyond.amount = excess(vm, vm->context.mapped_bytes + m->length) -
+                        excess(vm, vm->context.mapped_bytes);
+        receipt_give_back(vm->receipt, &(DemandSet){ &beyond, 1 });
 }
 
 static void forget(Operation *op) {

@@ -10,9 +10,9 @@
 
 #include "core/manager-private.h"
 
-#define QUARANTINE_RETRY_USEC UINT64_C(10000000)
+#define RETRY_USEC UINT64_C(10000000)
 
-static int on_quarantine_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         Vm *vm = userdata;
 
         (void)s;
@@ -20,6 +20,15 @@ static int on_quarantine_retry(sd_event_source *s, uint64_t usec, void *userdata
         vm->retry = sd_event_source_disable_unref(vm->retry);
         vm_drain(vm, vm->end_reason);
         return 0;
+}
+
+/* What could not be taken down now is tried again, until it can or the daemon stops. */
+static void try_again(Vm *vm) {
+        if (vm->manager->stopping)
+                return;
+        vm->retry = sd_event_source_disable_unref(vm->retry);
+        (void)sd_event_add_time_relative(vm->manager->event, &vm->retry, CLOCK_MONOTONIC,
+                                         RETRY_USEC, 0, on_retry, vm);
 }
 
 static int decide(Operation *op, Problem *p) {
@@ -40,7 +49,6 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 
 static void quarantine(Operation *op) {
         Vm *vm = op->vm;
-        Manager *m = vm->manager;
         bool news = !streq(vm->state_reason, op->problem.text);
 
         memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
@@ -48,9 +56,7 @@ static void quarantine(Operation *op) {
         if (news)
                 log_vm(LOG_ERR, VM_UUID_STRING(vm), "Quarantined, it could not be taken down: %s",
                        vm->state_reason[0] ? vm->state_reason : strerror(-op->result));
-        if (!m->stopping)
-                (void)sd_event_add_time_relative(m->event, &vm->retry, CLOCK_MONOTONIC,
-                                                 QUARANTINE_RETRY_USEC, 0, on_quarantine_retry, vm);
+        try_again(vm);
 }
 
 static void done(Operation *op) {
@@ -59,8 +65,11 @@ static void done(Operation *op) {
 
         if (vm->state == VM_RELEASED) /* a second wish, behind the one that did it */
                 op->result = 0;
-        if (vm->state != VM_DRAINING)
+        if (vm->state != VM_DRAINING) {
+                if (op->result < 0) /* it has not even begun */
+                        try_again(vm);
                 return;
+        }
         if (op->result < 0) {
                 quarantine(op);
                 return;
@@ -99,9 +108,8 @@ void vm_drain(Vm *vm, const char *reason) {
         if (r < 0) {
                 log_vm(LOG_ERR, VM_UUID_STRING(vm),
                        "Cannot take the VM down now (%s), trying again.", strerror(-r));
-                (void)sd_event_add_time_relative(vm->manager->event, &vm->retry, CLOCK_MONOTONIC,
-                                                 QUARANTINE_RETRY_USEC, 0, on_quarantine_retry, vm);
                 vm->end_reason = reason;
+                try_again(vm);
         }
 }
 

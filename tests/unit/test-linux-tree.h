@@ -48,8 +48,8 @@ static inline void tree_make_parents(char *path) {
         }
 }
 
-static inline void tree_put_bytes(const Tree *t, const void *data, size_t size, const char *format,
-                                  ...) {
+_printf_(4, 5) static inline void tree_put_bytes(const Tree *t, const void *data, size_t size,
+                                                 const char *format, ...) {
         char path[TREE_PATH_MAX];
         va_list ap;
         int fd;
@@ -66,7 +66,8 @@ static inline void tree_put_bytes(const Tree *t, const void *data, size_t size, 
 
 #define tree_put(t, content, ...) tree_put_bytes((t), (content), strlen(content), __VA_ARGS__)
 
-static inline void tree_link(const Tree *t, const char *target, const char *format, ...) {
+_printf_(3, 4) static inline void tree_link(const Tree *t, const char *target, const char *format,
+                                            ...) {
         char path[TREE_PATH_MAX];
         va_list ap;
 
@@ -78,7 +79,7 @@ static inline void tree_link(const Tree *t, const char *target, const char *form
         assert_int_equal(symlink(target, path), 0);
 }
 
-static inline void tree_mkdir(const Tree *t, const char *format, ...) {
+_printf_(2, 3) static inline void tree_mkdir(const Tree *t, const char *format, ...) {
         char path[TREE_PATH_MAX];
         va_list ap;
 
@@ -94,7 +95,7 @@ static inline int tree_remove_one(const char *path, const struct stat *st _unuse
         return remove(path);
 }
 
-static inline void tree_remove(const Tree *t, const char *format, ...) {
+_printf_(2, 3) static inline void tree_remove(const Tree *t, const char *format, ...) {
         char path[TREE_PATH_MAX];
         va_list ap;
 
