@@ -179,7 +179,7 @@ void fx_run_until_gone(Fixture *f, const char *name) {
 sd_id128_t fx_uuid(const char *name) {
         sd_id128_t id = {};
 
-        (void)strncpy((char *)id.bytes, name, sizeof(id.bytes));
+        memcpy(id.bytes, name, MIN(strlen(name), sizeof(id.bytes)));
         return id;
 }
 
