@@ -229,9 +229,8 @@ static void creation_is_refused(void **state) {
         assert_problem(&f.problem, PROBLEM_FUNCTION_NOT_BOUND, "nvme");
         assert_error(fx_create(&f, "vm", HW, FNS("0000:99:00.0")), ENODEV);
         assert_error(fx_create(&f, "vm", HW, FNS(FN_A, FN_A)), EINVAL);
-        /* Without its token the function is of no use for a probe either; but then the kernel refuses. */
-        assert_error(fx_create(&f, "vm", HW, FNS(FN_A, FN_GUARD)), EOPNOTSUPP);
-        assert_problem(&f.problem, PROBLEM_LEVEL_UNKNOWN, "could not bind its function");
+        assert_error(fx_create(&f, "vm", HW, FNS(FN_A, FN_GUARD)), EACCES); /* by the probe */
+        assert_problem(&f.problem, PROBLEM_VF_TOKEN, FN_GUARD);
         assert_ok(fx_probe(&f, 1));
         assert_error(fx_create(&f, "vm", HW, FNS(FN_A, FN_GUARD)), EACCES);
         assert_problem(&f.problem, PROBLEM_VF_TOKEN, FN_GUARD);

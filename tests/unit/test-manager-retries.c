@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the manager asks about again from time to time: functions that a VMM kept, VMs that could not be taken down. */
+
+#include "fixture.h"
+
+#include "oom.h"
+
+#define HW TIER_HARDWARE, HANDOVER_DAEMON
+
+/* A VM that has been handed over; @theirs: what its VMM holds of its two functions. */
+static pid_t handed_over(Fixture *f, const char *name, const char *const *functions, int *theirs,
+                         int *ret_pidfd) {
+        pid_t vmm = child_new(ret_pidfd);
+
+        assert_ok(fx_create(f, name, HW, functions));
+        assert_ok(fx_leash(f, name, *ret_pidfd));
+        assert_ok(fx_open(f, name, NULL));
+        for (unsigned i = 0; i < fx_vm(f, name)->context.n_functions; i++)
+                theirs[i] = dup(fx_vm(f, name)->context.functions[i].cdev);
+        assert_ok(fx_confirm(f, name));
+        return vmm;
+}
+
+/* Both are asked about, not only the first; and meanwhile the VM can be used. */
+static void kept_functions(void **state) {
+        int theirs[2], pidfd;
+        Fixture f;
+        pid_t vmm;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        vmm = handed_over(&f, "vm", FNS(FN_A, FN_C), theirs, &pidfd);
+        assert_error(fx_detach(&f, "vm", FN_A), EBUSY);
+        assert_error(fx_detach(&f, "vm", FN_C), EBUSY);
+
+        fd_close(theirs[1]); /* the second lets go, and nobody tells the daemon */
+        for (unsigned i = 0; i < 100 && fx_vm(&f, "vm")->context.n_functions > 1; i++) {
+                fx_run_for(&f, 100000);
+                assert_ok(fx_open(&f, "vm", NULL));
+        }
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 1);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
+        assert_ok(fx_create(&f, "other", HW, FNS(FN_C)));
+
+        fd_close(theirs[0]);
+        for (unsigned i = 0; i < 100 && fx_vm(&f, "vm")->context.n_functions > 0; i++)
+                fx_run_for(&f, 100000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 0);
+        child_end(vmm);
+        fd_close(pidfd);
+        fx_run_until_gone(&f, "vm");
+        assert_ok(fx_destroy(&f, "other", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
+/* The leash is gone but the objects live: quarantined, charged, visible; and released once they can be. */
+static void quarantined(void **state) {
+        int theirs[1], iommufd, pidfd;
+        unsigned changed;
+        Fixture f;
+        pid_t vmm;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        vmm = handed_over(&f, "vm", FNS(FN_A), theirs, &pidfd);
+        iommufd = dup(fx_vm(&f, "vm")->context.iommufd);
+        child_end(vmm);
+        fd_close(pidfd);
+        for (unsigned i = 0; i < 500 && fx_state(&f, "vm") != VM_QUARANTINED; i++)
+                fx_run_for(&f, 10000);
+        assert_int_equal(fx_state(&f, "vm"), VM_QUARANTINED);
+        assert_contains(fx_vm(&f, "vm")->state_reason, FN_A " is still held");
+        assert_true(fx_used(&f, RESOURCE_DOMAIN_IDS, 0) > 0);
+        assert_int_equal(f.n_removed, 0);
+        assert_error(fx_create(&f, "other", HW, FNS(FN_A)), EBUSY);
+        assert_error(fx_attach(&f, "vm", FNS(FN_B)), EBADFD);
+        assert_error(fx_leash(&f, "vm", theirs[0]), EBADFD);
+
+        changed = f.n_changed;
+        assert_error(fx_destroy(&f, "vm", true),
+                     EBUSY); /* an administrator's wish does not help yet */
+        assert_true(f.n_changed > changed);
+        assert_int_equal(fx_state(&f, "vm"), VM_QUARANTINED);
+
+        fd_close(theirs[0]);
+        fd_close(iommufd);
+        fx_run_until_gone(&f, "vm"); /* by itself */
+        assert_int_equal(f.n_removed, 1);
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
+/* Ended while one is quarantined, or drains: nothing to wait for. */
+static void ended_with_leftovers(void **state) {
+        int theirs[2], more[1], pidfd, pidfd2;
+        pid_t vmm, vmm2;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        vmm = handed_over(&f, "vm", FNS(FN_A, FN_B), theirs, &pidfd);
+        vmm2 = handed_over(&f, "other", FNS(FN_C), more, &pidfd2);
+        assert_error(fx_detach(&f, "vm", FN_A), EBUSY);
+        assert_error(fx_destroy(&f, "other", true), EBUSY);
+        assert_int_equal(fx_state(&f, "other"), VM_QUARANTINED);
+        fx_done(&f);
+        child_end(vmm);
+        child_end(vmm2);
+        for (unsigned i = 0; i < 2; i++)
+                fd_close(theirs[i]);
+        fd_close(more[0]);
+        fd_close(pidfd);
+        fd_close(pidfd2);
+}
+
+/* A leash that ends when there is no memory: the VM is not forgotten. */
+static void leash_ends_without_memory(void **state) {
+        Fixture f;
+
+        (void)state;
+        for (unsigned nth = 1; nth < 4; nth++) {
+                VmRequest request;
+
+                fx_init(&f, "epyc-2p", NULL);
+                fx_request(&request, "vm", HW, FNS(FN_A));
+                request.leash = LEASH_CALLER;
+                assert_ok(fx_create_request(&f, &request, ":1.1"));
+                oom_arm(nth, 1);
+                manager_name_vanished(f.manager, ":1.1");
+                fx_run_for(&f, 50000);
+                (void)oom_disarm();
+                fx_run_until_gone(&f, "vm");
+                assert_string_equal(f.reason, "caller-gone");
+                fx_assert_clean(&f);
+                fx_done(&f);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(kept_functions),
+                cmocka_unit_test(quarantined),
+                cmocka_unit_test(ended_with_leftovers),
+                cmocka_unit_test(leash_ends_without_memory),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
