@@ -223,6 +223,7 @@ static int decide_amounts(const AdmissionView *view, Admission *a, Problem *p) {
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
                         Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
+        Problem tier_problem = {};
         VmContext nothing;
         int r;
 
@@ -230,11 +231,13 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         context_init(&a.additions, request->tier, request->handover);
         context_init(&nothing, request->tier, request->handover);
 
-        r = admission_check_tier(view, request->tier, request->handover, p);
-        if (r < 0 &&
-            !(r == -EOPNOTSUPP && p->kind == PROBLEM_LEVEL_UNKNOWN && request->n_functions > 0))
+        /* Whether an IOMMU that nobody has asked yet would do is said of the functions behind it. */
+        r = admission_check_tier(view, request->tier, request->handover, &tier_problem);
+        if (r < 0 && !(tier_problem.kind == PROBLEM_LEVEL_UNKNOWN && request->n_functions > 0)) {
+                if (p)
+                        *p = tier_problem;
                 return r;
-        *p = (Problem){};
+        }
 
         r = admission_plan_functions(view, &nothing, request->functions, request->n_functions,
                                      &a.additions, p);

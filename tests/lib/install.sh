@@ -27,9 +27,7 @@ check_unit() {
         local unit=$destination/usr/lib/systemd/system/aviommud.service said
         # The program is not where the unit looks for it yet.
         sed "s#^ExecStart=#&$top/$destination#" "$unit" >"$temp/aviommud.service"
-        said=$(systemd-analyze verify --man=no "$temp/aviommud.service" 2>&1 | grep -F aviommud.service |
-                # systemd 252 does not know this one, and says so.
-                grep -vE "Unknown key( name)? 'FileDescriptorStorePreserve'")
+        said=$(systemd-analyze verify --man=no "$temp/aviommud.service" 2>&1 | grep -F aviommud.service)
         [[ ! $said ]] || { say "$said"; return 1; }
         systemd-analyze security --offline=yes --threshold=13 --no-pager "$temp/aviommud.service"
 }

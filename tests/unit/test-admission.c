@@ -436,6 +436,9 @@ static void refused(void **state) {
                 assert_problem(&p, c->kind, c->says);
                 assert_int_equal(a.additions.n_functions, 0); /* nothing comes back */
                 assert_null(a.demands.demands);
+                /* Who does not want the words need not take them. */
+                assert_error(admission_decide_vm(&w.view, &request, &a, NULL),
+                             problem_kind_to_errno(c->kind));
                 vm_request_done(&request);
                 world_done(&w);
         }

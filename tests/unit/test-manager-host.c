@@ -594,19 +594,20 @@ static void reserving_is_refused(void **state) {
         assert_problem(&p, PROBLEM_INVALID_ARGUMENT, "nothing else");
         vm_request_done(&request);
         fx_assert_clean(&f);
-        OOM_SWEEP(nth, {
+        for (uint64_t nth = 1, failed = 1; failed; nth++) {
                 int r;
 
                 fx_request(&request, "reserved", HW, FNS(FN_A, FN_C));
                 free(TAKE_PTR(request.name));
                 oom_arm(nth, 1); /* the request itself is to be had */
                 r = manager_reserve(f.manager, &request, TTL, 7, token, NULL);
+                failed = oom_disarm();
                 if (r < 0) {
                         assert_error(r, ENOMEM);
                         fx_assert_clean(&f);
                 }
                 vm_request_done(&request);
-        });
+        }
         assert_ok(manager_unreserve(f.manager, token, 7, NULL));
         fx_assert_clean(&f);
         fx_done(&f);
