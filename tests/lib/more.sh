@@ -33,6 +33,6 @@ fuzz() {
         found=$temp/$(basename "$fuzzer")
         mkdir -p "$found"
         [[ -d $corpus ]] || corpus=policy/profiles # the profiles are their own corpus
-        run "$fuzzer" -max_total_time="$([[ $long ]] && echo 300 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
+        run "$fuzzer" -max_total_time="$([[ $long ]] && echo 60 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
                 -print_final_stats=1 -artifact_prefix="$logs/" "$found" "$corpus"
 }

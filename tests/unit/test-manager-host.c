@@ -309,6 +309,27 @@ static void taken_while_it_is_probed_with(void **state) {
         fx_done(&f);
 }
 
+static void probed_without_memory(void **state) {
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "small", NULL);
+        OOM_SWEEP(nth, {
+                int r = fx_probe(&f, 0);
+
+                assert_true(r == 0 || r == -ENOMEM);
+                assert_null(f.manager->claims);
+        });
+        assert_int_equal(level(&f, 0), KERNEL_LEVEL_ACCELERATED);
+
+        /* A probe that learns nothing does not unlearn what is known. */
+        assert_ok(sim_inject_fault(f.kernel, "cdev_bind", 1, EBUSY));
+        assert_ok(fx_probe(&f, 0));
+        assert_int_equal(level(&f, 0), KERNEL_LEVEL_ACCELERATED);
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* ---- prepared contexts ---- */
 
 static void prepared_and_used(void **state) {
@@ -657,6 +678,7 @@ int main(void) {
                 cmocka_unit_test(plumbing_is_allowed),
                 cmocka_unit_test(nothing_idle_to_probe_with),
                 cmocka_unit_test(taken_while_it_is_probed_with),
+                cmocka_unit_test(probed_without_memory),
                 cmocka_unit_test(prepared_and_used),
                 cmocka_unit_test(prepared_for_nothing),
                 cmocka_unit_test(prepared_again),

@@ -92,6 +92,33 @@ static void quarantined(void **state) {
         fx_done(&f);
 }
 
+/* An attachment that failed and could not be undone: charged, draining, and gone once it can be. */
+static void stuck_attachment(void **state) {
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_probe(&f, 1));
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_ok(sim_inject_fault(f.kernel, "vdevice_alloc", 1, EIO));
+        assert_ok(sim_inject_fault(f.kernel, "object_destroy", 1, EBUSY));
+        assert_error(fx_attach(&f, "vm", FNS(FN_C)), EIO);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 2);
+        assert_true(fx_vm(&f, "vm")->context.functions[1].draining);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 1);
+        assert_error(fx_create(&f, "other", HW, FNS(FN_C)), EBUSY);
+
+        for (unsigned i = 0; i < 100 && fx_vm(&f, "vm")->context.n_functions > 1; i++)
+                fx_run_for(&f, 100000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 1);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
+        assert_ok(fx_create(&f, "other", HW, FNS(FN_C)));
+        assert_ok(fx_destroy(&f, "vm", false));
+        assert_ok(fx_destroy(&f, "other", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* Ended while one is quarantined, or drains: nothing to wait for. */
 static void ended_with_leftovers(void **state) {
         int theirs[2], more[1], pidfd, pidfd2;
@@ -142,6 +169,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kept_functions),
                 cmocka_unit_test(quarantined),
+                cmocka_unit_test(stuck_attachment),
                 cmocka_unit_test(ended_with_leftovers),
                 cmocka_unit_test(leash_ends_without_memory),
         };
