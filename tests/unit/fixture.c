@@ -60,11 +60,12 @@ static void on_host(void *userdata) {
 
 static void gate_hook(void *userdata, const char *op, bool before) {
         Gate *gate = userdata;
+        const char *wanted;
 
-        if (!before)
-                return;
         (void)pthread_mutex_lock(&gate->mutex);
-        if (gate->countdown > 0 && (!gate->op || streq(gate->op, op)) && --gate->countdown == 0) {
+        wanted = gate->op && *gate->op == '>' ? gate->op + 1 : gate->op;
+        if (gate->countdown > 0 && before == (wanted == gate->op) &&
+            (!wanted || streq(wanted, op)) && --gate->countdown == 0) {
                 gate->reached = true;
                 while (!gate->open)
                         (void)pthread_cond_wait(&gate->cond, &gate->mutex);

@@ -37,7 +37,7 @@ void answer_store(void *userdata, int r, const Problem *problem);
 typedef struct Gate {
         pthread_mutex_t mutex;
         pthread_cond_t cond;
-        const char *op; /* NULL: any */
+        const char *op; /* NULL: any; ">op": after it */
         unsigned countdown;
         bool reached, open;
 } Gate;

@@ -9,15 +9,14 @@ void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 void *__real_reallocarray(void *p, size_t n, size_t size);
 char *__real_strdup(const char *s);
-int __real_vasprintf(char **ret, const char *format, va_list ap)
-        __attribute__((format(printf, 2, 0)));
+int __real_vasprintf(char **ret, const char *format, va_list ap) _printf_(2, 0);
 
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 char *__wrap_strdup(const char *s);
-int __wrap_vasprintf(char **ret, const char *format, va_list ap);
+int __wrap_vasprintf(char **ret, const char *format, va_list ap) _printf_(2, 0);
 int __wrap_asprintf(char **ret, const char *format, ...) _printf_(2, 3);
 
 static atomic_uint_fast64_t n_calls, first, last;

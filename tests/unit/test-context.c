@@ -428,6 +428,25 @@ static void objects_of_a_vmm(void **state) {
         }
 }
 
+/* An object that is gone already is as good as destroyed. */
+static void objects_are_gone_already(void **state) {
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx = shared_context(k, shapes + 1);
+        Problem p = {};
+
+        (void)state;
+        for (unsigned i = 0; i < 2; i++)
+                assert_ok(k->ops->object_destroy(k, ctx.iommufd, ctx.functions[i].vdevice_id));
+        assert_ok(k->ops->object_destroy(k, ctx.iommufd, ctx.viommus[0].viommu_id));
+        assert_ok(context_unrealize_viommu(k, &ctx, ctx.viommus, &p));
+        assert_true(ctx.viommus[0].viommu_id == 0 && ctx.functions[1].vdevice_id == 0);
+        assert_ok(context_realize(k, &ctx, NULL, &p)); /* and can be made again */
+        assert_built(k, &ctx);
+        assert_ok(context_teardown(k, &ctx, &p));
+        assert_nothing_left(k, "gone already", 0);
+        context_done(&ctx);
+}
+
 static void page_is_mapped_by_somebody(void **state) {
         _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
         VmContext ctx = shared_context(k, shapes);
@@ -831,6 +850,7 @@ int main(void) {
                 cmocka_unit_test(every_call_fails_once),
                 cmocka_unit_test(cancelled_at_each_step),
                 cmocka_unit_test(objects_of_a_vmm),
+                cmocka_unit_test(objects_are_gone_already),
                 cmocka_unit_test(page_is_mapped_by_somebody),
                 cmocka_unit_test(function_is_held_by_somebody),
                 cmocka_unit_test(vmm_binds_by_itself),

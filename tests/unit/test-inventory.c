@@ -134,6 +134,9 @@ static void levels_are_kept(void **state) {
                 assert_ok(inventory_apply(inv, &scan));
                 assert_true(inventory_get_generation(inv) > before);
                 level_is(inv, 0, *level, "as probed");
+                scan = host_scan_copy(inventory_get_scan(inv)); /* and once more */
+                assert_ok(inventory_apply(inv, &scan));
+                level_is(inv, 0, *level, "as probed");
                 level_is(inv, 3, KERNEL_LEVEL_UNKNOWN, "Not probed yet.");
                 level_is(inv, 7, KERNEL_LEVEL_UNKNOWN, "Not probed yet.");
         }

@@ -158,7 +158,7 @@ static void changes_during_a_scan(void **state) {
 
         (void)state;
         fx_init(&f, "epyc-2p", NULL);
-        fx_gate_set(&f, "scan", 1);
+        fx_gate_set(&f, ">scan", 1); /* it has seen b */
         assert_ok(sim_unplug(f.kernel, &a));
         assert_true(fx_gate_reached(&f, NULL));
         fx_run_for(&f, 20000);
