@@ -16,7 +16,7 @@
 #include "run.h"
 
 typedef struct Arguments {
-        const char *bus, *profile, *state, *config;
+        const char *bus, *profile, *state, *config, *runtime_dir;
 } Arguments;
 
 static void usage(FILE *f) {
@@ -26,6 +26,8 @@ static void usage(FILE *f) {
                     "  --profile NAME|FILE simulate this host; a name is one of --list-profiles\n"
                     "  --state=FILE        keep the simulated kernel's state in FILE, which "
                     "outlives the daemon\n"
+                    "  --runtime-dir=DIR   keep records of VMs in DIR (mode 0700), for the next "
+                    "daemon\n"
                     "  --config=FILE       read this configuration\n"
                     "  --list-profiles     print the names of the profiles and exit\n"
                     "  --version           print the version and exit\n"
@@ -65,6 +67,7 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                 { "bus", required_argument, NULL, 'b' },
                 { "profile", required_argument, NULL, 'p' },
                 { "state", required_argument, NULL, 's' },
+                { "runtime-dir", required_argument, NULL, 'r' },
                 { "config", required_argument, NULL, 'c' },
                 { "list-profiles", no_argument, NULL, 'l' },
                 { "version", no_argument, NULL, 'v' },
@@ -84,6 +87,9 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                         break;
                 case 's':
                         ret->state = optarg;
+                        break;
+                case 'r':
+                        ret->runtime_dir = optarg;
                         break;
                 case 'c':
                         ret->config = optarg;
@@ -155,6 +161,8 @@ int main(int argc, char **argv) {
         if (r < 0)
                 return EXIT_FAILURE;
         source = (ConfigSource){ .path = arguments.config, .required = true };
-        return run(kernel, &source, arguments.bus, bus_simulation_register) < 0 ? EXIT_FAILURE
-                                                                                : EXIT_SUCCESS;
+        return run(kernel, &source, arguments.runtime_dir, arguments.bus, bus_simulation_register) <
+                               0
+                       ? EXIT_FAILURE
+                       : EXIT_SUCCESS;
 }

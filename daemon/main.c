@@ -79,5 +79,7 @@ int main(int argc, char **argv) {
                 log_msg(LOG_ERR, "Cannot look at this host: %s", strerror(-r));
                 return EXIT_FAILURE;
         }
-        return run(kernel, &source, arguments.bus, NULL) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+        return run(kernel, &source, getenv("RUNTIME_DIRECTORY"), arguments.bus, NULL) < 0
+                       ? EXIT_FAILURE
+                       : EXIT_SUCCESS;
 }

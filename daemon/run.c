@@ -7,6 +7,9 @@
 
 #include "base/log.h"
 
+/* As in the unit, for service managers that do not tell. */
+#define FDSTORE_DEFAULT_MAX UINT64_C(65536)
+
 /* Reads the configuration over the defaults. Logs what is wrong. Returns 0 or a negative errno. */
 static int load_config(const ConfigSource *source, Config *ret) {
         Problem p = {};
@@ -80,27 +83,71 @@ static void log_problems(const Manager *m) {
         inventory_problems_free(problems);
 }
 
-int run(Kernel *kernel, const ConfigSource *source, const char *address, int (*extra)(Bus *bus)) {
-        _cleanup_(kernel_freep) Kernel *mine = kernel;
-        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
-        Manager *manager = NULL;
+/* What outlives this process, besides the kernel. */
+static int open_ground(const char *runtime_dir, ManagerGround *ret) {
+        int r;
+
+        r = fdstore_new(FDSTORE_DEFAULT_MAX, &ret->fdstore);
+        if (r < 0)
+                return r;
+        if (!runtime_dir) {
+                log_msg(LOG_NOTICE, "There is no runtime directory: what the daemon knows of VMs "
+                                    "ends with it.");
+                return 0;
+        }
+        r = state_store_open(runtime_dir, &ret->records);
+        if (r < 0)
+                log_msg(LOG_ERR, "Cannot use the runtime directory %s: %s", runtime_dir,
+                        strerror(-r));
+        else if (!fdstore_is_there(ret->fdstore))
+                log_msg(LOG_NOTICE,
+                        "No service manager keeps descriptors: VMs will not survive a restart.");
+        return r;
+}
+
+static void ground_done(ManagerGround *ground) {
+        ground->records = state_store_free(ground->records);
+        ground->fdstore = fdstore_free(ground->fdstore);
+        ground->kernel = kernel_free(ground->kernel);
+}
+
+static int start_manager(sd_event *event, ManagerGround *ground, const ConfigSource *source,
+                         Manager **ret) {
+        _cleanup_(manager_freep) Manager *manager = NULL;
         Config config;
-        Bus bus = {};
         int r;
 
         r = load_config(source, &config);
+        if (r >= 0)
+                r = manager_new(event, ground, &config, source->path, &manager);
         if (r < 0)
                 return r;
-        r = new_event(&event);
-        if (r >= 0)
-                r = manager_new(event, kernel, &config, source->path, &manager);
-        if (r >= 0)
-                TAKE_PTR(mine);
+
+        *ground = (ManagerGround){};
+        r = manager_recover(manager);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, manager);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(manager);
+        return 0;
+}
+
+int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, const char *address,
+        int (*extra)(Bus *bus)) {
+        _cleanup_(ground_done) ManagerGround ground = { .kernel = kernel };
+        _cleanup_(sd_event_unrefp) sd_event *event = NULL;
+        Manager *manager = NULL;
+        Bus bus = {};
+        int r;
+
+        r = open_ground(runtime_dir, &ground); /* before there are threads */
+        if (r >= 0)
+                r = new_event(&event);
+        if (r >= 0)
+                r = start_manager(event, &ground, source, &manager);
         if (r < 0) {
                 log_msg(LOG_ERR, "Cannot start: %s", strerror(-r));
-                manager_free(manager);
                 return r;
         }
 

@@ -12,6 +12,8 @@ typedef struct ConfigSource {
         bool required;    /* somebody named it, so it has to be there */
 } ConfigSource;
 
-/* Takes @kernel over and runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. @address and @extra as for
- * bus_start(). Tells systemd READY when the name is owned. Returns 0 or a negative errno, logged. */
-int run(Kernel *kernel, const ConfigSource *source, const char *address, int (*extra)(Bus *bus));
+/* Takes @kernel over and runs until SIGTERM or SIGINT; SIGHUP reads the configuration again. @runtime_dir: where records are kept, NULL:
+ * nowhere. @address and @extra as for bus_start(). Tells systemd READY when all that the last daemon left has been taken on and the
+ * name is owned. Returns 0 or a negative errno, logged. */
+int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, const char *address,
+        int (*extra)(Bus *bus));

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 int fd_close(int fd) {
@@ -34,7 +35,7 @@ static int pidfd_read_pid_field(int fd, int *ret_pid) {
         (void)snprintf(path, sizeof(path), "/proc/self/fdinfo/%i", fd);
         f = fopen(path, "re");
         if (!f)
-                return -errno;
+                return negative_errno();
 
         while (fgets(line, sizeof(line), f))
                 if (sscanf(line, "Pid: %i", &pid) == 1) {
@@ -61,12 +62,35 @@ int pidfd_has_ended(int pidfd, bool *ret_ended) {
                 r = poll(&p, 1, 0);
         while (r < 0 && errno == EINTR);
         if (r < 0)
-                return -errno;
+                return negative_errno();
         if (p.revents & POLLNVAL)
                 return -EBADF;
 
         *ret_ended = r > 0 && (p.revents & (POLLIN | POLLHUP));
         return 0;
+}
+
+int pidfd_reopen(int pidfd) {
+        int pid, r, fd;
+        bool ended;
+
+        r = pidfd_get_pid(pidfd, &pid);
+        if (r == -EREMOTE)
+                return fd_dup(pidfd);
+        if (r < 0)
+                return r;
+
+        fd = (int)syscall(SYS_pidfd_open, pid, 0); /* close-on-exec by itself */
+        if (fd < 0)
+                return errno == ESRCH ? -ESRCH : fd_dup(pidfd);
+
+        /* If it has not ended until now, nobody else can have been given its number. */
+        r = pidfd_has_ended(pidfd, &ended);
+        if (r < 0 || ended) {
+                fd_close(fd);
+                return r < 0 ? r : -ESRCH;
+        }
+        return fd;
 }
 
 int pidfd_get_pid(int pidfd, int *ret_pid) {

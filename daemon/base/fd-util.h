@@ -22,6 +22,11 @@ int fd_verify_pidfd(int fd);
 /* Whether the process behind @pidfd has ended. Returns 0 or a negative errno; the answer in @ret_ended. */
 int pidfd_has_ended(int pidfd, bool *ret_ended);
 
+/* Opens a pidfd of its own for the process behind @pidfd: another open file, where a duplicate would be the same one. A process
+ * that cannot be named from here (another PID namespace), or a thread, is duplicated after all.
+ * Returns the new descriptor, -ESRCH (it has ended), or a negative errno. */
+int pidfd_reopen(int pidfd);
+
 /* The process id behind @pidfd as this process' PID namespace sees it, for messages only: it is never stored or used to
  * identify. Returns 0, -ESRCH (reaped), -EREMOTE (not visible from here), or a negative errno. */
 int pidfd_get_pid(int pidfd, int *ret_pid);

@@ -9,6 +9,7 @@
  */
 
 #include <assert.h>
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -68,6 +69,12 @@
 
 static inline void freep(void *p) {
         free(*(void **)p);
+}
+
+/* What a system call that has failed is returned as: never 0, which an analyzer does not know of errno. */
+static inline int negative_errno(void) {
+        assert(errno > 0);
+        return -errno;
 }
 
 static inline bool streq(const char *a, const char *b) {

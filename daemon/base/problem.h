@@ -38,6 +38,7 @@
         X(PROBLEM_NO_CONTIGUOUS_MEMORY, "NoContiguousMemory", EDQUOT)                              \
         X(PROBLEM_NO_FREE_DOMAIN_ID, "NoFreeDomainId", EDQUOT)                                     \
         X(PROBLEM_NO_PINNABLE_MEMORY, "NoPinnableMemory", EDQUOT)                                  \
+        X(PROBLEM_NO_FREE_DESCRIPTOR, "NoFreeDescriptor", EDQUOT)                                  \
         X(PROBLEM_LIMITS_EXCEEDED, "LimitsExceeded", EDQUOT)                                       \
         X(PROBLEM_MEMORY_OVERLAP, "MemoryOverlap", EEXIST)                                         \
         X(PROBLEM_NO_SUCH_MAPPING, "NoSuchMapping", ENOENT)                                        \
@@ -49,6 +50,7 @@
         X(PROBLEM_CANCELLED, "Cancelled", ECANCELED)                                               \
         X(PROBLEM_KERNEL, "KernelRefused", EIO)                                                    \
         X(PROBLEM_STORAGE, "StorageFailed", EIO)                                                   \
+        X(PROBLEM_NEWER_RECORD, "NewerRecord", EUCLEAN)                                            \
         X(PROBLEM_ACCESS_DENIED, "AccessDenied", EACCES)
 
 typedef enum ProblemKind {

@@ -8,6 +8,9 @@
 #include "bus/bus-error.h"
 #include "bus/bus-path.h"
 
+/* What is kept for a caller who may not call yet. The longest request, for MaxFunctionsPerVm=1024, has less than this. */
+#define MESSAGE_BYTES_MAX ((size_t)256 * 1024)
+
 /* Somebody who has called, for as long as his name lives. */
 struct Caller {
         char *name;
@@ -76,6 +79,51 @@ static void on_authorized(void *userdata, int r, uid_t uid, const Problem *probl
                 bus_call_fail(call, r, &call->problem);
 }
 
+/* Takes what the rest of the current container has in bytes, roughly, from *left. Returns -E2BIG when that is too much. */
+static int measure_items(sd_bus_message *m, size_t *left) {
+        const char *contents;
+        uint64_t value;
+        char type;
+        int r;
+
+        while ((r = sd_bus_message_peek_type(m, &type, &contents)) > 0) {
+                size_t n = sizeof(value);
+
+                if (strchr("arve", type)) {
+                        r = sd_bus_message_enter_container(m, type, contents);
+                        if (r >= 0)
+                                r = measure_items(m, left);
+                        if (r >= 0)
+                                r = sd_bus_message_exit_container(m);
+                } else {
+                        r = sd_bus_message_read_basic(m, type, &value);
+                        if (r >= 0 && strchr("sog", type))
+                                n += strlen((const char *)(uintptr_t)value);
+                }
+                if (r < 0)
+                        return r;
+                if (n > *left)
+                        return -E2BIG;
+                *left -= n;
+        }
+        return r;
+}
+
+static int check_size(sd_bus_message *m, Problem *p) {
+        size_t left = MESSAGE_BYTES_MAX;
+        int r;
+
+        r = measure_items(m, &left);
+        if (r == -E2BIG)
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, MESSAGE_BYTES_MAX + 1,
+                                           MESSAGE_BYTES_MAX,
+                                           "The arguments of %s are longer than %zu KiB.",
+                                           sd_bus_message_get_member(m), MESSAGE_BYTES_MAX / 1024);
+        if (r >= 0)
+                r = sd_bus_message_rewind(m, true);
+        return r < 0 ? r : 0;
+}
+
 int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
                    sd_bus_error *error) {
         const char *sender = sd_bus_message_get_sender(m);
@@ -94,6 +142,9 @@ int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler h
                                         sender, caller->n_calls);
                 return bus_error_set(error, r, &p);
         }
+        r = check_size(m, &p);
+        if (r < 0)
+                return bus_error_set(error, r, &p);
 
         call = new0(BusCall, 1);
         if (!call)
@@ -192,6 +243,10 @@ int bus_read_address(sd_bus_message *m, PciAddress *ret, Problem *reterr_problem
                 return problem_set(reterr_problem, PROBLEM_INVALID_ADDRESS,
                                    "\"%.64s\" is no PCI address of the form SSSS:BB:DD.F.", s);
         return 0;
+}
+
+int bus_caller_expect(Bus *bus, const char *name) {
+        return caller_get(bus, name) ? 0 : -ENOMEM;
 }
 
 bool bus_is_caller(const Bus *bus, const char *name) {

@@ -8,8 +8,9 @@
 
 #include "bus/bus.h"
 
-#define ACTION_LOOK   "org.aviommu1.look"
-#define ACTION_MANAGE "org.aviommu1.manage"
+#define ACTION_LOOK    "org.aviommu1.look"
+#define ACTION_MANAGE  "org.aviommu1.manage"
+#define ACTION_RECLAIM "org.aviommu1.reclaim"
 
 /* Handles an authorised call: answers it, or has it answered later. A negative errno (with call->problem for refusals) is
  * answered for it. */
@@ -50,5 +51,8 @@ int bus_read_address(sd_bus_message *m, PciAddress *ret, Problem *reterr_problem
 
 /* A name has vanished: its open calls are forgotten, nobody would hear the answers. */
 void bus_calls_name_vanished(Bus *bus, const char *name);
+/* Has what is known of a name followed, though it has not called (since the daemon started). Returns 0 or -ENOMEM. */
+int bus_caller_expect(Bus *bus, const char *name);
+
 bool bus_is_caller(const Bus *bus, const char *name);
 void bus_calls_end(Bus *bus);

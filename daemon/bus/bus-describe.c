@@ -145,7 +145,7 @@ static int put_vm(json_object *root, const Bus *bus, const Vm *vm) {
         if (r >= 0)
                 r = put_number(root, "owner-uid", vm->owner_uid);
         if (r >= 0)
-                r = put(root, "confirmed", json_object_new_boolean(vm->confirmed));
+                r = put(root, "confirmed", json_object_new_boolean(vm->context.confirmed));
         if (r >= 0)
                 r = put_number(root, "memory", vm->memory);
         if (r >= 0)

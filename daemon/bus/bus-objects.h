@@ -32,6 +32,11 @@ const char *bus_iommu_name(const Bus *bus, uint32_t index);
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_list_functions(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
+/* The Manager's methods about what is quarantined, and an agent's reports (bus-quarantine.c). */
+int bus_method_list_quarantined(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_reclaim(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_report_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
 /* What a function of a VM is: "admitted", "realized", "bound", "draining", "lost". */
 const char *bus_function_state(const Bus *bus, const Vm *vm, const ContextFunction *f);
 

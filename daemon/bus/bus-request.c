@@ -344,13 +344,20 @@ int bus_read_no_options(sd_bus_message *m, Problem *p) {
         return read_dictionary(m, NULL, 0, NULL, p);
 }
 
-static int read_force(sd_bus_message *m, void *target, Problem *p) {
+static int read_flag(sd_bus_message *m, void *target, Problem *p) {
         (void)p;
         return read_boolean(m, target);
 }
 
+int bus_read_reclaim_options(sd_bus_message *m, bool *ret_dry_run, Problem *p) {
+        static const Key keys[] = { { "dry-run", "b", read_flag } };
+
+        *ret_dry_run = false;
+        return read_dictionary(m, keys, ELEMENTSOF(keys), ret_dry_run, p);
+}
+
 int bus_read_destroy_options(sd_bus_message *m, bool *ret_force, Problem *p) {
-        static const Key keys[] = { { "force", "b", read_force } };
+        static const Key keys[] = { { "force", "b", read_flag } };
 
         *ret_force = false;
         return read_dictionary(m, keys, ELEMENTSOF(keys), ret_force, p);

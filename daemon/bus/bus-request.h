@@ -23,5 +23,8 @@ int bus_read_attach_request(sd_bus_message *m, VmRequest *request, Problem *rete
 /* Reads an "a{sv}" in which no key is known. */
 int bus_read_no_options(sd_bus_message *m, Problem *reterr_problem);
 
+/* Reads Reclaim's "a{sv}": dry-run b. */
+int bus_read_reclaim_options(sd_bus_message *m, bool *ret_dry_run, Problem *reterr_problem);
+
 /* Reads Destroy's "a{sv}": force b. */
 int bus_read_destroy_options(sd_bus_message *m, bool *ret_force, Problem *reterr_problem);

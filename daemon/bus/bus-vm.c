@@ -116,11 +116,9 @@ static int set_leash(BusCall *call) {
         if (r >= 0)
                 r = sd_bus_message_read(call->message, "h", &pidfd);
         if (r >= 0)
-                r = vm_set_leash(vm, pidfd, &call->problem);
-        if (r < 0)
-                return r;
-        bus_call_reply(call, NULL);
-        return 0;
+                r = vm_set_leash(vm, pidfd, bus_call_get_sender(call), bus_call_answer_empty, call,
+                                 &call->problem);
+        return r;
 }
 METHOD(set_leash, ACTION_MANAGE, set_leash);
 
@@ -407,7 +405,7 @@ static int get_property(sd_bus *b, const char *path, const char *interface, cons
         if (streq(property, "LeashDeadlineUSec"))
                 return sd_bus_message_append(reply, "t", vm->leash.deadline_usec);
         if (streq(property, "Confirmed"))
-                return sd_bus_message_append(reply, "b", vm->confirmed);
+                return sd_bus_message_append(reply, "b", vm->context.confirmed);
         if (streq(property, "Functions"))
                 return append_functions(reply, bus, vm);
         if (streq(property, "Viommus"))

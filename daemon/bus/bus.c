@@ -91,6 +91,52 @@ static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error
         return 0;
 }
 
+/* A name on which something hangs since before the daemon started: it may have vanished meanwhile. */
+typedef struct NameCheck {
+        Bus *bus;
+        char name[];
+} NameCheck;
+
+static int on_name_owner(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        NameCheck *check = userdata;
+
+        (void)error;
+        if (sd_bus_message_is_method_error(m, "org.freedesktop.DBus.Error.NameHasNoOwner")) {
+                manager_name_vanished(check->bus->manager, check->name);
+                bus_calls_name_vanished(check->bus, check->name);
+        }
+        return 0;
+}
+
+static void check_name(void *userdata, const char *name) {
+        Bus *bus = userdata;
+        size_t size = strlen(name) + 1;
+        sd_bus_slot *slot;
+        NameCheck *check;
+        int r;
+
+        if (bus_is_caller(bus, name)) /* asked already */
+                return;
+        check = malloc(sizeof(NameCheck) + size);
+        r = check ? bus_caller_expect(bus, name) : -ENOMEM;
+        if (r >= 0) {
+                check->bus = bus;
+                memcpy(check->name, name, size);
+                r = sd_bus_call_method_async(bus->bus, &slot, "org.freedesktop.DBus",
+                                             "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                             "GetNameOwner", on_name_owner, check, "s", name);
+        }
+        if (r < 0) {
+                free(check);
+                log_msg(LOG_WARNING, "Cannot ask for the bus name %s, on which VMs hang: %s", name,
+                        strerror(-r));
+                return;
+        }
+        (void)sd_bus_slot_set_destroy_callback(slot, free);
+        (void)sd_bus_slot_set_floating(slot, true);
+        sd_bus_slot_unref(slot);
+}
+
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Bus *bus = userdata;
 
@@ -193,6 +239,7 @@ int bus_start(Bus *bus, Manager *manager, const char *address, int (*extra)(Bus 
                 .userdata = bus,
         };
 
+        manager_list_callers(manager, check_name, bus);
         r = sd_bus_request_name(bus->bus, BUS_NAME, 0);
         return r < 0 ? r : 0;
 }

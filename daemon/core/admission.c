@@ -50,7 +50,7 @@ int admission_complete_request(VmRequest *request, const Config *config, Problem
                 request->guest_domains = request->tier == TIER_HARDWARE
                                                  ? (uint32_t)config->default_guest_domains
                                                  : 0;
-        if (request->leash_pidfd >= 0 && request->leash == LEASH_CALLER)
+        if (request->leash_pidfd >= 0 && request->leash != LEASH_PIDFD)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "Give either leash \"caller\" or a leash-pidfd, not both.");
         if (request->n_functions > config->max_functions_per_vm)

@@ -5,23 +5,29 @@
 #include <errno.h>
 
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 
 typedef struct AttachOperation {
         Operation op;
         FunctionRequest *requests;
         size_t n_requests;
         size_t n_functions, n_viommus; /* what the VM had before */
-        bool stuck;                    /* it failed, and could not be undone */
 } AttachOperation;
 
 /* Adds what was admitted to the copy of the context. */
 static int attach_add(Operation *op, const VmContext *additions) {
         int r = 0;
 
-        for (size_t i = 0; i < additions->n_viommus && r >= 0; i++)
+        for (size_t i = 0; i < additions->n_viommus && r >= 0; i++) {
                 r = context_add_viommu(&op->work, additions->viommus + i);
-        for (size_t i = 0; i < additions->n_functions && r >= 0; i++)
+                if (r >= 0)
+                        op->work.viommus[op->work.n_viommus - 1].pending = true;
+        }
+        for (size_t i = 0; i < additions->n_functions && r >= 0; i++) {
                 r = context_add_function(&op->work, additions->functions + i);
+                if (r >= 0)
+                        op->work.functions[op->work.n_functions - 1].pending = true;
+        }
         return r;
 }
 
@@ -51,13 +57,19 @@ static int attach_decide(Operation *op, Problem *p) {
 }
 
 /* Undoes what an attach added. Returns 0 when nothing of it is left. */
-static int attach_undo(AttachOperation *attach, Kernel *k) {
-        VmContext *work = &attach->op.work;
+static int attach_undo(Operation *op, Kernel *k) {
+        const AttachOperation *attach = container_of(op, AttachOperation, op);
+        VmContext *work = &op->work;
         int r = 0;
 
         for (size_t i = attach->n_functions; i < work->n_functions; i++) {
-                work->functions[i].draining = true;
-                RET_GATHER(r, context_unrealize_function(k, work, work->functions + i, NULL));
+                ContextFunction *f = work->functions + i;
+
+                f->pending = false;
+                f->draining = true;
+                RET_GATHER(r, context_unstore_function(op->vm->manager->fdstore, op->vm->uuid,
+                                                       &f->address, NULL));
+                RET_GATHER(r, context_unrealize_function(k, work, f, NULL));
         }
         for (size_t i = attach->n_viommus; i < work->n_viommus; i++)
                 RET_GATHER(r, context_unrealize_viommu(k, work, work->viommus + i, NULL));
@@ -70,13 +82,7 @@ static int attach_undo(AttachOperation *attach, Kernel *k) {
 }
 
 static int attach_run(Operation *op, Kernel *k, Problem *p) {
-        AttachOperation *attach = container_of(op, AttachOperation, op);
-        int r;
-
-        r = context_realize(k, &op->work, &op->cancelled, p);
-        if (r < 0)
-                attach->stuck = attach_undo(attach, k) < 0;
-        return r;
+        return context_realize(k, &op->work, &op->cancelled, p);
 }
 
 static void attach_done(Operation *op) {
@@ -90,7 +96,7 @@ static void attach_done(Operation *op) {
                 if (op->result >= 0)
                         log_vm(LOG_INFO, VM_UUID_STRING(vm), "Attached %s.",
                                PCI_ADDRESS_STRING(function));
-                else if (attach->stuck)
+                else if (op->stuck)
                         log_vm(LOG_ERR, VM_UUID_STRING(vm),
                                "Attaching %s failed and could not be undone: it stays charged.",
                                PCI_ADDRESS_STRING(function));
@@ -98,11 +104,11 @@ static void attach_done(Operation *op) {
                         claims_remove(vm->manager, function);
         }
 
-        if (op->result >= 0 || attach->stuck)
+        if (op->result >= 0 || op->stuck)
                 receipt_merge(vm->receipt, &op->receipt);
         else
                 op->receipt = receipt_done(op->receipt);
-        if (attach->stuck)
+        if (op->stuck)
                 detach_retry_later(vm);
 }
 
@@ -131,6 +137,8 @@ int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_funct
         attach->n_requests = n_functions;
         op->decide = attach_decide;
         op->run = attach_run;
+        op->undo = attach_undo;
+        op->grants = true;
         op->done = attach_done;
         op->destroy = attach_destroy;
         return operation_submit_for(&op, answer, userdata, p);

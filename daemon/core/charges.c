@@ -10,7 +10,11 @@ int charge_for_vm(DemandSet *set, uint64_t memory_bytes) {
         int r;
 
         r = demand_set_add(set, RESOURCE_DOMAIN_IDS, 0, 1);
-        return r < 0 ? r : demand_set_add(set, RESOURCE_PINNED_MEMORY, 0, memory_bytes);
+        if (r >= 0)
+                r = demand_set_add(set, RESOURCE_PINNED_MEMORY, 0, memory_bytes);
+        if (r >= 0) /* its iommufd and its leash */
+                r = demand_set_add(set, RESOURCE_DESCRIPTORS, 0, 2);
+        return r;
 }
 
 int charge_for_viommu(DemandSet *set, const ContextViommu *v, uint32_t guest_domains) {
@@ -28,7 +32,11 @@ int charge_for_viommu(DemandSet *set, const ContextViommu *v, uint32_t guest_dom
 }
 
 int charge_for_function(DemandSet *set, VmTier tier) {
-        return tier == TIER_HARDWARE ? 0 : demand_set_add(set, RESOURCE_DOMAIN_IDS, 0, 1);
+        int r = demand_set_add(set, RESOURCE_DESCRIPTORS, 0, 1);
+
+        if (r >= 0 && tier != TIER_HARDWARE)
+                r = demand_set_add(set, RESOURCE_DOMAIN_IDS, 0, 1);
+        return r;
 }
 
 /* ---- capacities ---- */
@@ -127,5 +135,7 @@ int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *co
                 r = ledger_set_capacity(ledger, RESOURCE_PINNED_MEMORY, 0,
                                         scan->total_memory_bytes / 100 *
                                                 config->pinned_memory_percent);
+        if (r >= 0)
+                r = ledger_set_capacity(ledger, RESOURCE_DESCRIPTORS, 0, config->max_descriptors);
         return r;
 }

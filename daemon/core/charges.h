@@ -15,13 +15,13 @@
  * 512 KiB per Guest ID) */
 #define VIOMMU_TABLE_BYTES (UINT64_C(3) << 19)
 
-/* The VM itself: its stage-2 table's domain id, and the guest memory that may be pinned. */
+/* The VM itself: its stage-2 table's domain id, the guest memory that may be pinned, and two descriptors that are kept. */
 int charge_for_vm(DemandSet *set, uint64_t memory_bytes);
 
 /* One vIOMMU: Guest ID with VF MMIO page, TransDevID, tables, the guest's domain ids. */
 int charge_for_viommu(DemandSet *set, const ContextViommu *viommu, uint32_t guest_domains);
 
-/* One function: outside the hardware tier its address space costs a domain id. */
+/* One function: a descriptor, and outside the hardware tier a domain id for its address space. */
 int charge_for_function(DemandSet *set, VmTier tier);
 
 /* Sets the ledger's capacities from what the host has and what the configuration allows. Scopes that have gone keep their

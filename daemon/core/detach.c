@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 
 #define DRAIN_RETRY_USEC UINT64_C(5000000)
 
@@ -72,6 +73,9 @@ static int detach_run(Operation *op, Kernel *k, Problem *p) {
 
         demand_set_done(&detach->freed); /* of an earlier try */
         r = charge_for_function(&detach->freed, op->work.tier);
+        if (r >= 0)
+                r = context_unstore_function(op->vm->manager->fdstore, op->vm->uuid, &f->address,
+                                             p);
         if (r >= 0)
                 r = context_unrealize_function(k, &op->work, f, p);
         if (r < 0)

@@ -7,13 +7,38 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 
 typedef struct CreateOperation {
         Operation op;
         VmRequest request;
         Reservation *reservation; /* taken by decide */
-        bool stuck;               /* it failed, and what was made could not be shown to be gone */
+        bool prepared;            /* the iommufd is a prepared one, lent by decide */
 } CreateOperation;
+
+/* What the VM's life will hang on, if all goes well. */
+static int choose_leash(CreateOperation *create, Problem *p) {
+        const VmRequest *request = &create->request;
+        Operation *op = &create->op;
+        int r;
+
+        if (request->leash == LEASH_CALLER && op->caller)
+                op->leash = LEASH_CALLER;
+        else if (request->leash == LEASH_AGENT)
+                op->leash = LEASH_AGENT;
+        else if (request->leash_pidfd >= 0) {
+                r = pidfd_reopen(request->leash_pidfd);
+                if (r == -ESRCH)
+                        return problem_set(p, PROBLEM_VMM_GONE,
+                                           "The process of leash-pidfd has ended already.");
+                if (r < 0)
+                        return r;
+                op->leash = LEASH_PIDFD;
+                op->leash_pidfd = r;
+        } else
+                op->clock_usec = op->vm->manager->config.admission_timeout_usec;
+        return 0;
+}
 
 /* The part that may count on a reservation. */
 static int admit(CreateOperation *create, Admission *a, Problem *p) {
@@ -28,6 +53,8 @@ static int admit(CreateOperation *create, Admission *a, Problem *p) {
         for (size_t i = 0; r >= 0 && i < a->additions.n_functions; i++)
                 if (a->additions.handover == HANDOVER_DAEMON)
                         r = unplug_eventfd_new(&a->additions.functions[i].unplug_fd);
+        if (r >= 0)
+                r = choose_leash(create, p);
         if (r >= 0)
                 r = claims_add(m, op->vm, create->reservation, &a->additions);
         if (r < 0) {
@@ -55,29 +82,37 @@ static int decide(Operation *op, Problem *p) {
         op->work = a.additions;
         context_init(&a.additions, op->work.tier, op->work.handover);
         if (op->work.handover == HANDOVER_VMM) {
-                op->work.iommufd = prepared_take(vm->manager, vm->uuid);
-                op->work.shared = op->work.iommufd >= 0;
+                op->work.iommufd = prepared_lend(vm->manager, vm->uuid);
+                op->work.shared = create->prepared = op->work.iommufd >= 0;
         }
         vm->guest_domains = a.guest_domains;
         return 0;
 }
 
 static int run(Operation *op, Kernel *k, Problem *p) {
+        return context_realize(k, &op->work, &op->cancelled, p);
+}
+
+static int undo(Operation *op, Kernel *k) {
         CreateOperation *create = container_of(op, CreateOperation, op);
+        const Vm *vm = op->vm;
         int r;
 
-        r = context_realize(k, &op->work, &op->cancelled, p);
-        if (r < 0)
-                create->stuck = context_teardown(k, &op->work, NULL) < 0;
+        /* Still its caller's; a VMM makes everything on it himself, so nothing has been made. */
+        if (create->prepared)
+                op->work.iommufd = -1;
+        r = create->prepared ? 0 : context_unstore(vm->manager->fdstore, vm->uuid, &op->work, NULL);
+        RET_GATHER(r, context_teardown(k, &op->work, NULL));
         return r;
 }
 
 /* The end of a request that failed: as if it had never come, unless something could not be undone. */
-static void undo(Operation *op, Reservation *reservation, bool stuck) {
+static void fail(Operation *op, Reservation *reservation) {
         Vm *vm = op->vm;
 
         vm_move(vm, VM_EVENT_DRAIN);
-        if (stuck) {
+        if (op->stuck) {
+                vm->end_reason = VM_END_FAILED;
                 vm->receipt = TAKE_PTR(op->receipt);
                 reservation_use_up(reservation);
                 vm->announced = true;
@@ -97,19 +132,24 @@ static void undo(Operation *op, Reservation *reservation, bool stuck) {
         vm_move(vm, VM_EVENT_GONE);
 }
 
-static int start_leash(Vm *vm, const CreateOperation *create, Problem *p) {
-        const VmRequest *request = &create->request;
+static int start_leash(Operation *op) {
+        Vm *vm = op->vm;
         int r;
 
-        if (request->leash == LEASH_CALLER && create->op.caller)
-                r = leash_set_caller(&vm->leash, create->op.caller);
-        else if (request->leash_pidfd >= 0)
-                return vm_set_leash(vm, request->leash_pidfd, p);
-        else
-                return leash_start_clock(&vm->leash, vm->manager->config.admission_timeout_usec);
+        if (op->leash == LEASH_NONE)
+                return leash_start_clock(&vm->leash, op->deadline_usec);
+
+        if (op->leash == LEASH_AGENT) {
+                leash_set_agent(&vm->leash);
+                r = 0;
+        } else
+                r = op->leash == LEASH_CALLER ? leash_set_caller(&vm->leash, op->caller)
+                                              : leash_set_pidfd(&vm->leash, op->leash_pidfd);
         if (r >= 0)
                 vm_move(vm, VM_EVENT_LEASHED);
-        return r;
+        return r == -ESRCH ? problem_set(&op->problem, PROBLEM_VMM_GONE,
+                                         "The process of leash-pidfd has ended meanwhile.")
+                           : r;
 }
 
 static void done(Operation *op) {
@@ -119,19 +159,23 @@ static void done(Operation *op) {
         int r;
 
         if (op->result < 0) {
-                undo(op, create->reservation, create->stuck);
+                if (create->prepared)
+                        prepared_give_back(m, vm->uuid);
+                fail(op, create->reservation);
                 return;
         }
 
         vm->receipt = TAKE_PTR(op->receipt);
         reservation_use_up(create->reservation);
+        if (create->prepared)
+                prepared_use_up(m, vm->uuid);
         vm_move(vm, VM_EVENT_REALIZED);
         r = atomic_load(&op->cancelled)
                     ? problem_set(&op->problem, PROBLEM_CANCELLED, "The operation was cancelled.")
-                    : start_leash(vm, create, &op->problem);
+                    : start_leash(op);
         if (r < 0) {
                 op->result = r;
-                vm_drain(vm, "failed");
+                vm_drain(vm, VM_END_FAILED);
                 return;
         }
 
@@ -239,8 +283,10 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
         vm_request_init(request);
         op->decide = decide;
         op->run = run;
+        op->undo = undo;
         op->done = done;
         op->destroy = destroy;
+        op->grants = true;
         op->urgent = true; /* the VM is not alive yet */
         return operation_submit_for(&op, answer, userdata, p);
 }

@@ -6,6 +6,7 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 
 typedef struct OpenOperation {
         Operation op;
@@ -58,6 +59,7 @@ int vm_open_context(Vm *vm, const PciAddress *function, const char *caller, Oper
                 open->function = *function;
         op->decide = open_decide;
         op->done = nothing_more;
+        op->grants = true;
         return operation_submit_for(&op, answer, userdata, p);
 }
 
@@ -80,13 +82,18 @@ static int confirm_decide(Operation *op, Problem *p) {
                                    "OpenDevice for each function, "
                                    "first.",
                                    vm->name);
+        op->work.confirming = true;
         return 0;
 }
 
-/* A descriptor kept here would leave the function bound, with DMA into a dead VM's pages. */
+/* A descriptor kept here, or in the fd store, would leave the function bound, with DMA into a dead VM's pages. */
 static int confirm_run(Operation *op, Kernel *k, Problem *p) {
+        int r;
+
         (void)k;
-        (void)p;
+        r = context_unstore_functions(op->vm->manager->fdstore, op->vm->uuid, &op->work, p);
+        if (r < 0)
+                return r;
 
         for (size_t i = 0; i < op->work.n_functions; i++) {
                 ContextFunction *f = op->work.functions + i;
@@ -97,12 +104,9 @@ static int confirm_run(Operation *op, Kernel *k, Problem *p) {
                 f->unplug_fd = fd_close(f->unplug_fd);
                 f->handed_over = true;
         }
+        op->work.confirming = false;
+        op->work.confirmed = true;
         return 0;
-}
-
-static void confirm_done(Operation *op) {
-        if (op->result >= 0)
-                op->vm->confirmed = true;
 }
 
 int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
@@ -116,28 +120,78 @@ int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void 
 
         op->decide = confirm_decide;
         op->run = confirm_run;
-        op->done = confirm_done;
+        op->done = nothing_more;
         return operation_submit_for(&op, answer, userdata, p);
 }
 
-int vm_set_leash(Vm *vm, int pidfd, Problem *p) {
-        int r;
+/* ---- the leash ---- */
 
-        if (!vm_is_alive(vm))
-                return problem_set(p, PROBLEM_WRONG_STATE, "VM %s is %s, so it takes no leash.",
-                                   vm->name, vm_state_to_string(vm->state));
+typedef struct LeashOperation {
+        Operation op;
+        int pidfd; /* a duplicate */
+} LeashOperation;
 
-        r = leash_set_pidfd(&vm->leash, pidfd);
+static int leash_problem(int r, Problem *p) {
         if (r == -ESRCH)
                 return problem_set(p, PROBLEM_VMM_GONE,
                                    "The process behind the pidfd has ended already.");
         if (r == -EINVAL || r == -EBADF)
                 return problem_set(p, PROBLEM_NOT_A_PIDFD,
                                    "The descriptor is no pidfd: make one with pidfd_open(2).");
-        if (r < 0)
-                return r;
+        return r;
+}
 
-        vm_move(vm, VM_EVENT_LEASHED);
-        manager_notify_vm(vm);
+/* The fd store keeps an open file only once, and two VMs may have the same VMM. */
+static int leash_decide(Operation *op, Problem *p) {
+        int r = pidfd_reopen(container_of(op, LeashOperation, op)->pidfd);
+
+        if (r < 0)
+                return leash_problem(r, p);
+        op->leash = LEASH_PIDFD;
+        op->leash_pidfd = r;
         return 0;
+}
+
+static void leash_set(Operation *op) {
+        Vm *vm = op->vm;
+        int r;
+
+        if (op->result < 0)
+                return;
+        r = leash_set_pidfd(&vm->leash, op->leash_pidfd);
+        if (r >= 0)
+                vm_move(vm, VM_EVENT_LEASHED);
+        else
+                op->result = leash_problem(r, &op->problem);
+}
+
+static void leash_forget(Operation *op) {
+        fd_close(container_of(op, LeashOperation, op)->pidfd);
+}
+
+int vm_set_leash(Vm *vm, int pidfd, const char *caller, OperationAnswer answer, void *userdata,
+                 Problem *p) {
+        _cleanup_(operation_freep) Operation *op = NULL;
+        int copy, r;
+
+        if (!vm_is_alive(vm))
+                return problem_set(p, PROBLEM_WRONG_STATE, "VM %s is %s, so it takes no leash.",
+                                   vm->name, vm_state_to_string(vm->state));
+        r = fd_verify_pidfd(pidfd);
+        if (r < 0)
+                return leash_problem(r, p);
+        copy = fd_dup(pidfd);
+        if (copy < 0)
+                return copy;
+        r = operation_new(sizeof(LeashOperation), vm, "leash", caller, &op);
+        if (r < 0) {
+                fd_close(copy);
+                return r;
+        }
+
+        container_of(op, LeashOperation, op)->pidfd = copy;
+        op->decide = leash_decide;
+        op->done = leash_set;
+        op->destroy = leash_forget;
+        return operation_submit_for(&op, answer, userdata, p);
 }

@@ -58,7 +58,7 @@ static void rescan_done(Job *job) {
                 r = inventory_apply(m->inventory, &rescan->scan);
         }
         if (r >= 0)
-                r = capacity_update(m->ledger, m->inventory, &m->config);
+                r = manager_update_capacity(m);
         if (r >= 0) {
                 report_lost(m, &old);
                 if (m->observer.host_changed)

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "core/manager.h"
+#include "state/prepared-record.h"
+#include "state/reservation-record.h"
 #include "vm/unplug-watch.h"
 
 /* "0000…" form of a VM's UUID, for messages. */
@@ -20,6 +22,9 @@ void manager_remove_vm(Manager *m, Vm *vm);
 
 /* What the deciders see; the functions of m->deciding_for count as free. */
 AdmissionView manager_get_view(Manager *m);
+
+/* What the host has, the configuration allows and the service manager keeps, into the ledger. Returns 0 or -ENOMEM. */
+int manager_update_capacity(Manager *m);
 
 void manager_notify_vm(Vm *vm);
 void manager_notify_capacity(Manager *m);
@@ -51,6 +56,38 @@ void reservation_use_up(Reservation *reservation);
 
 void reservations_free_all(Manager *m);
 
+/* ---- records (records.c) ---- */
+
+/* Before the kernel is asked: what will be if the operation succeeds, with what is not there yet marked pending. An operation that
+ * charges or grants is refused when that cannot be written; any other goes on. Returns 0 or a negative errno with op->problem. */
+int record_intent(Operation *op);
+
+/* What an operation that grants has come to; refused when it cannot be written. */
+int record_result(Operation *op);
+
+/* The refusals that go with it: of what cannot be written, and on top of a newer version's record. Return @r, and 0 or -EUCLEAN. */
+int record_refuse(const Manager *m, int r, Problem *reterr_problem);
+int record_check_newer(const Manager *m, Problem *reterr_problem);
+
+/* The VM as it is now; removes its record when it is released. What cannot be written is tried again. */
+void record_vm(Vm *vm);
+
+/* What tells whether a body says anything new; never 0. */
+uint64_t record_body_hash(const char *body, size_t length);
+
+/* ---- after a restart (repair.c, reservations.c, memory.c) ---- */
+
+/* Whether an operation was going on when the last daemon ended, and putting right what it left: an operation that is queued. */
+bool repair_is_needed(const VmContext *context);
+int vm_repair(Vm *vm);
+
+/* Takes a reservation on that the last daemon has left. Returns 0, -EBADMSG, -ENOMEM. */
+int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
+                        uint64_t now_usec);
+
+/* Adds to @set what mappings of @mapped_bytes in all are charged beyond @less_bytes in all. Returns 0 or -ENOMEM. */
+int memory_charge_excess(DemandSet *set, const Vm *vm, uint64_t less_bytes, uint64_t mapped_bytes);
+
 /* ---- operations (operations.c) ---- */
 
 /* Queues *op on its VM and takes it. -EBUSY with reterr_problem when too many wait; urgent ones are always taken. */
@@ -71,6 +108,9 @@ void vm_drain(Vm *vm, const char *reason);
 
 /* What a leash calls when it ends. */
 void vm_on_leash_ended(Leash *leash, const char *reason);
+
+/* What a VM that is draining held goes back: it is released. */
+void release_finish(Vm *vm);
 
 /* ---- detaching (detach.c) ---- */
 
@@ -103,7 +143,14 @@ void hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 
 /* ---- prepared contexts (prepared.c) ---- */
 
-/* Takes the prepared iommufd of a VM, -1 when there is none. */
-int prepared_take(Manager *m, sd_id128_t uuid);
+/* Lends the prepared iommufd of a VM to a CreateVm, -1 when there is none. It stays the prepared context's until it is used up, that is the VM's. */
+int prepared_lend(Manager *m, sd_id128_t uuid);
+void prepared_give_back(Manager *m, sd_id128_t uuid);
+void prepared_use_up(Manager *m, sd_id128_t uuid);
+
+/* Takes one on that the last daemon has left; *iommufd too. Returns 0 or -ENOMEM. */
+int prepared_recover(Manager *m, sd_id128_t uuid, const PreparedRecord *record, int *iommufd);
+void prepared_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
+                           void *userdata);
 void prepared_name_vanished(Manager *m, const char *name);
 void prepared_free_all(Manager *m);

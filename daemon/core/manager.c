@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <sys/resource.h>
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
@@ -124,6 +125,17 @@ void manager_notify_capacity(Manager *m) {
                 m->observer.capacity_changed(m->observer.userdata);
 }
 
+int manager_update_capacity(Manager *m) {
+        Config config = m->config;
+        struct rlimit limit;
+
+        /* A stored descriptor is the daemon's too, and one of a function goes with an eventfd and its duplicate. */
+        config.max_descriptors = MIN(config.max_descriptors, fdstore_get_max(m->fdstore));
+        if (getrlimit(RLIMIT_NOFILE, &limit) >= 0)
+                config.max_descriptors = MIN(config.max_descriptors, (uint64_t)limit.rlim_cur / 4);
+        return capacity_update(m->ledger, m->inventory, &config);
+}
+
 int manager_reload(Manager *m, Problem *reterr_problem) {
         Config config;
         int r;
@@ -136,7 +148,7 @@ int manager_reload(Manager *m, Problem *reterr_problem) {
         }
 
         m->config = config;
-        r = capacity_update(m->ledger, m->inventory, &m->config);
+        r = manager_update_capacity(m);
         if (r < 0)
                 return r;
         log_msg(LOG_INFO, "The configuration has been read again.");
@@ -163,6 +175,33 @@ int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *ret
         return admission_decide_vm(&view, request, ret, reterr_problem);
 }
 
+void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids) {
+        for (size_t i = 0; i < n_uuids; i++) {
+                Vm *vm = manager_find_vm(m, uuids[i]);
+
+                if (vm)
+                        vm->n_missing = -1;
+        }
+        for (size_t i = 0; i < m->n_vms;) {
+                Vm *vm = m->vms[i];
+
+                /* One that was created while the report was on its way is in the next. */
+                vm->n_missing++;
+                if (vm->leash.kind == LEASH_AGENT && vm->n_missing >= 2)
+                        vm_on_leash_ended(&vm->leash, VM_END_REPORTED); /* may free it */
+                if (i < m->n_vms && m->vms[i] == vm)
+                        i++;
+        }
+}
+
+void manager_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
+                          void *userdata) {
+        for (size_t i = 0; i < m->n_vms; i++)
+                if (m->vms[i]->leash.kind == LEASH_CALLER)
+                        found(userdata, m->vms[i]->leash.caller);
+        prepared_list_callers(m, found, userdata);
+}
+
 void manager_name_vanished(Manager *m, const char *name) {
         /* A leash that ends may free its VM, which moves the array. */
         for (size_t i = 0; i < m->n_vms;) {
@@ -187,13 +226,13 @@ static int first_scan(Manager *m) {
                 r = inventory_apply(m->inventory, &scan);
         host_scan_free(scan);
         if (r >= 0)
-                r = capacity_update(m->ledger, m->inventory, &m->config);
+                r = manager_update_capacity(m);
         m->ledger_generation = ledger_get_generation(m->ledger);
         return r;
 }
 
-int manager_new(sd_event *event, Kernel *kernel, const Config *config, const char *config_file,
-                Manager **ret) {
+int manager_new(sd_event *event, const ManagerGround *ground, const Config *config,
+                const char *config_file, Manager **ret) {
         _cleanup_(manager_freep) Manager *m = new0(Manager, 1);
         int r;
 
@@ -202,7 +241,9 @@ int manager_new(sd_event *event, Kernel *kernel, const Config *config, const cha
 
         m->event = sd_event_ref(event);
         m->config = *config;
-        m->kernel = kernel;
+        m->kernel = ground->kernel;
+        m->records = ground->records;
+        m->fdstore = ground->fdstore;
         if (config_file)
                 m->config_file = strdup(config_file);
         r = config_file && !m->config_file ? -ENOMEM : inventory_new(&m->inventory);
@@ -216,6 +257,8 @@ int manager_new(sd_event *event, Kernel *kernel, const Config *config, const cha
                 r = hotplug_start(m);
         if (r < 0) {
                 m->kernel = NULL; /* still the caller's */
+                m->records = NULL;
+                m->fdstore = NULL;
                 return r;
         }
 
@@ -254,6 +297,10 @@ Manager *manager_free(Manager *m) {
         ledger_free(m->ledger);
         inventory_free(m->inventory);
         kernel_free(m->kernel);
+        sd_event_source_disable_unref(m->record_timer);
+        state_store_free(m->records);
+        fdstore_free(m->fdstore);
+        free(m->kept);
         free(m->config_file);
         sd_event_unref(m->event);
         free(m);

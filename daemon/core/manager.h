@@ -15,6 +15,8 @@
 #include "inventory/inventory.h"
 #include "ledger/ledger.h"
 #include "policy/config.h"
+#include "state/fdstore.h"
+#include "state/store.h"
 #include "vm/operation.h"
 #include "vm/vm.h"
 
@@ -39,9 +41,26 @@ typedef struct Claim {
 
 typedef struct PreparedContext PreparedContext;
 
+/* A record that cannot be used and is not thrown away either. */
+typedef struct KeptRecord {
+        RecordKind kind;
+        sd_id128_t id;
+        RecordVerdict
+                verdict; /* RECORD_NEWER: nothing is granted on top of it. RECORD_DAMAGED: set aside */
+} KeptRecord;
+
+/* What outlives the daemon: the kernel, and what is kept of the VMs. */
+typedef struct ManagerGround {
+        Kernel *kernel;
+        StateStore *records; /* NULL: no records are kept, what the daemon knows ends with it */
+        FdStore *fdstore;    /* NULL: no descriptors are kept */
+} ManagerGround;
+
 struct Manager {
         sd_event *event;
         Kernel *kernel;
+        StateStore *records;
+        FdStore *fdstore;
         Config config;
         char *config_file; /* for manager_reload(), NULL: none */
         Inventory *inventory;
@@ -62,14 +81,23 @@ struct Manager {
         sd_event_source *watch, *rescan_timer;
         bool rescanning, rescan_again;
         uint64_t ledger_generation; /* last reported */
+        sd_event_source *record_timer;
+        bool records_failing; /* what could not be written waits for the timer */
+        KeptRecord *kept;     /* that are not this daemon's to read */
+        size_t n_kept;
         bool stopping;
 };
 
-/* Makes the manager and takes @kernel over. Scans the host once, so that it can answer at once. */
-int manager_new(sd_event *event, Kernel *kernel, const Config *config, const char *config_file,
-                Manager **ret);
+/* Makes the manager and takes *ground over; on failure it is still the caller's. Scans the host once, so that it can answer at once. */
+int manager_new(sd_event *event, const ManagerGround *ground, const Config *config,
+                const char *config_file, Manager **ret);
 
-/* Waits for kernel calls that run, drops every VM's descriptors, and asserts that the ledger is balanced. */
+/* Takes on what the last daemon left: VMs with their descriptors, charges and leashes, prepared contexts, reservations. Once, before the
+ * loop runs. What cannot be taken on is said, and put where it can do no harm. Returns 0, or a negative errno when the daemon cannot go on. */
+int manager_recover(Manager *m);
+
+/* Waits for kernel calls that run, drops every VM's descriptors, and asserts that the ledger is balanced. What is on record and in the
+ * fd store stays. */
 Manager *manager_free(Manager *m);
 DEFINE_CLEANUP(Manager, manager_free);
 
@@ -117,11 +145,39 @@ int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void 
 int vm_destroy(Vm *vm, bool force, const char *caller, OperationAnswer answer, void *userdata,
                Problem *reterr_problem);
 
-/* Immediate: hangs the VM on a pidfd, which is duplicated. */
-int vm_set_leash(Vm *vm, int pidfd, Problem *reterr_problem);
+/* Hangs the VM on the process behind a pidfd, which is duplicated, in place of the leash that it has. */
+int vm_set_leash(Vm *vm, int pidfd, const char *caller, OperationAnswer answer, void *userdata,
+                 Problem *reterr_problem);
 
 /* Immediate: asks the operation in flight to stop. */
 int vm_cancel(Vm *vm, Problem *reterr_problem);
+
+/* ---- what is kept until an administrator gives it up ---- */
+
+typedef struct Quarantined {
+        sd_id128_t uuid;
+        const char *kind; /* "vm", "newer-record", "damaged-record" */
+        const char *reason;
+} Quarantined;
+
+/* Names all of it. */
+void manager_list_quarantined(const Manager *m, void (*found)(void *userdata, const Quarantined *q),
+                              void *userdata);
+
+/* Gives a quarantined VM up: charges, claims, record and the daemon's descriptors go, and nothing is taken from whoever holds it. */
+int vm_reclaim(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
+               Problem *reterr_problem);
+
+/* The same for a record that cannot be read, and what the fd store holds for it. */
+bool manager_has_kept_record(const Manager *m, sd_id128_t uuid);
+int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, void *userdata,
+                           Problem *reterr_problem);
+
+/* ---- an agent's word ---- */
+
+/* The VMs that an agent knows to exist. One whose leash is the agent's word, and which two reports in a row do not name, has ended. What
+ * another leash says is alive, no report touches. */
+void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids);
 
 /* ---- reservations ---- */
 
@@ -146,6 +202,10 @@ int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd);
 /* Probes one host IOMMU with an idle function; answers 0 also when there is none to do it with (level unknown). */
 int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void *userdata,
                   Problem *reterr_problem);
+
+/* Names every bus name that something hangs on, some more than once: one that vanished while the daemon was down was not heard of. */
+void manager_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
+                          void *userdata);
 
 /* A bus name has vanished: what was asked in its name and is not done yet is undone. */
 void manager_name_vanished(Manager *m, const char *name);

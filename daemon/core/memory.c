@@ -4,11 +4,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
 #include "vm/guest-memory.h"
+#include "vm/kernel-refusal.h"
 
 typedef struct MemoryOperation {
         Operation op;
@@ -18,6 +20,11 @@ typedef struct MemoryOperation {
 /* What of @mapped_bytes is not covered by the memory that the VM asked for. */
 static uint64_t excess(const Vm *vm, uint64_t mapped_bytes) {
         return mapped_bytes > vm->memory ? mapped_bytes - vm->memory : 0;
+}
+
+int memory_charge_excess(DemandSet *set, const Vm *vm, uint64_t less_bytes, uint64_t mapped_bytes) {
+        return demand_set_add(set, RESOURCE_PINNED_MEMORY, 0,
+                              excess(vm, mapped_bytes) - excess(vm, less_bytes));
 }
 
 static int check_daemon_handover(const Operation *op, Problem *p) {
@@ -51,6 +58,7 @@ static int map_decide(Operation *op, Problem *p) {
         Vm *vm = op->vm;
         Manager *m = vm->manager;
         _cleanup_(demand_set_done) DemandSet demands = {};
+        char subject[24];
         int r;
 
         r = check_daemon_handover(op, p);
@@ -65,10 +73,30 @@ static int map_decide(Operation *op, Problem *p) {
         if (op->work.mapped_bytes + map->mapping.length < map->mapping.length)
                 return -EOVERFLOW;
 
-        r = demand_set_add(&demands, RESOURCE_PINNED_MEMORY, 0,
-                           excess(vm, op->work.mapped_bytes + map->mapping.length) -
-                                   excess(vm, op->work.mapped_bytes));
-        return r < 0 ? r : ledger_charge(m->ledger, &demands, &op->receipt, p);
+        r = memory_charge_excess(&demands, vm, op->work.mapped_bytes,
+                                 op->work.mapped_bytes + map->mapping.length);
+        if (r >= 0)
+                r = ledger_charge(m->ledger, &demands, &op->receipt, p);
+        if (r >= 0)
+                r = context_add_mapping(&op->work, map->mapping.iova, map->mapping.length);
+        if (r == -EEXIST) {
+                (void)snprintf(subject, sizeof(subject), "0x%" PRIx64, map->mapping.iova);
+                r = kernel_refusal(p, STEP_MAP, subject, r);
+        }
+        return r;
+}
+
+static int map_undo(Operation *op, Kernel *k) {
+        const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
+        ContextMapping *listed = context_find_mapping(&op->work, m->iova, m->length);
+
+        if (!listed)
+                return 0;
+        if (listed->pending) {
+                *listed = op->work.mappings[--op->work.n_mappings];
+                return 0;
+        }
+        return context_unmap(k, &op->work, m->iova, m->length, NULL);
 }
 
 static int map_run(Operation *op, Kernel *k, Problem *p) {
@@ -80,13 +108,18 @@ static int map_run(Operation *op, Kernel *k, Problem *p) {
 }
 
 static void map_done(Operation *op) {
-        if (op->result >= 0)
+        if (op->result >= 0 || op->stuck)
                 receipt_merge(op->vm->receipt, &op->receipt);
         else
                 op->receipt = receipt_done(op->receipt);
 }
 
 static int unmap_decide(Operation *op, Problem *p) {
+        const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
+        ContextMapping *listed = context_find_mapping(&op->work, m->iova, m->length);
+
+        if (listed)
+                listed->draining = true;
         return check_daemon_handover(op, p);
 }
 
@@ -100,7 +133,10 @@ static void unmap_done(Operation *op) {
         const KernelMapping *m = &container_of(op, MemoryOperation, op)->mapping;
         Vm *vm = op->vm;
         Demand beyond = { .kind = RESOURCE_PINNED_MEMORY };
+        ContextMapping *left = context_find_mapping(&vm->context, m->iova, m->length);
 
+        if (left)
+                left->draining = false;
         if (op->result < 0)
                 return;
         beyond.amount = excess(vm, vm->context.mapped_bytes + m->length) -
@@ -129,6 +165,8 @@ int vm_map_memory(Vm *vm, const KernelMapping *mapping, const char *caller, Oper
         map->mapping.fd = fd_dup(mapping->fd);
         op->decide = map_decide;
         op->run = map_run;
+        op->undo = map_undo;
+        op->grants = true;
         op->done = map_done;
         op->destroy = forget;
         if (map->mapping.fd < 0)

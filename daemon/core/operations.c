@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 #include "vm/kernel-refusal.h"
 
 #define BUSY_RETRY_USEC UINT64_C(100000)
@@ -27,6 +28,7 @@ static void operation_finish(Operation *op, int r) {
 
         op->result = r;
         op->done(op);
+        record_vm(vm);
         operation_answer(op, op->result, &op->problem);
 
         assert(vm->operation == op);
@@ -47,10 +49,48 @@ static void operation_finish(Operation *op, int r) {
                 manager_remove_vm(m, vm);
 }
 
-static void on_run(Job *job) {
+/* ---- undo ---- */
+
+static void adopt_work(Operation *op);
+
+static void on_undo(Job *job) {
         Operation *op = container_of(job, Operation, job);
 
-        op->result = op->run(op, op->vm->manager->kernel, &op->problem);
+        op->stuck = op->undo(op, op->vm->manager->kernel) < 0;
+}
+
+static void on_undo_done(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+
+        adopt_work(op);
+        operation_finish(op, op->result);
+}
+
+/* The operation has failed after its decision: what that added is taken back. */
+static void operation_undo(Operation *op, int r) {
+        op->result = r;
+        op->job = (Job){ .run = on_undo, .done = on_undo_done };
+        if (op->undo && op->ran) {
+                op->stuck = true; /* if the pool stops before it comes to this */
+                workers_submit(op->vm->manager->workers, &op->job);
+                return;
+        }
+        if (op->undo) /* nothing in the kernel, so nothing to wait for */
+                on_undo(&op->job);
+        on_undo_done(&op->job);
+}
+
+/* ---- run ---- */
+
+static void on_run(Job *job) {
+        Operation *op = container_of(job, Operation, job);
+        const Vm *vm = op->vm;
+
+        op->ran = true;
+        op->result = op->run ? op->run(op, vm->manager->kernel, &op->problem) : 0;
+        if (op->result >= 0)
+                op->result = context_store(vm->manager->fdstore, vm->uuid, &op->work,
+                                           op->leash_pidfd, &op->problem);
 }
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -87,11 +127,26 @@ static void adopt_work(Operation *op) {
 
 static void on_run_done(Job *job) {
         Operation *op = container_of(job, Operation, job);
+        int r = op->result;
 
         if (retry_later(op))
                 return;
+        if (r >= 0) {
+                context_settle(&op->work);
+                if (op->clock_usec > 0) {
+                        (void)sd_event_now(op->vm->manager->event, CLOCK_MONOTONIC,
+                                           &op->deadline_usec);
+                        op->deadline_usec += op->clock_usec;
+                }
+                if (op->grants)
+                        r = record_result(op);
+        }
+        if (r < 0) {
+                operation_undo(op, r);
+                return;
+        }
         adopt_work(op);
-        operation_finish(op, op->result);
+        operation_finish(op, r);
 }
 
 static void operation_decide(Operation *op) {
@@ -107,12 +162,18 @@ static void operation_decide(Operation *op) {
                 operation_finish(op, r);
                 return;
         }
+        r = record_intent(op);
+        if (r < 0) {
+                operation_undo(op, r);
+                return;
+        }
 
-        if (op->run) {
+        if (op->run || op->leash_pidfd >= 0) {
                 op->result = -ECANCELED; /* if the pool stops before it comes to this */
                 op->job = (Job){ .run = on_run, .done = on_run_done };
                 workers_submit(op->vm->manager->workers, &op->job);
         } else {
+                context_settle(&op->work);
                 adopt_work(op);
                 operation_finish(op, 0);
         }

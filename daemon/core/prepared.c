@@ -2,7 +2,8 @@
 
 /*
  * Prepared contexts: a configured iommufd for a VM that is not admitted yet, for whoever has to hand it to a VMM's manager
- * before the VM can start. Single use, bounded in number, and gone with the caller that asked for it.
+ * before the VM can start. Single use, bounded in number, and gone with the caller that asked for it. They are on record and in the fd
+ * store, so that a restart of the daemon does not make stale what has been handed out.
  */
 
 #include <errno.h>
@@ -10,44 +11,29 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
+#include "state/fd-name.h"
+#include "state/prepared-record.h"
+
+typedef enum PreparedState {
+        PREPARED_MAKING,
+        PREPARED_READY,
+        PREPARED_LENT, /* to a CreateVm in flight */
+        PREPARED_DROPPING,
+} PreparedState;
 
 struct PreparedContext {
         Job job;
         Manager *manager;
         sd_id128_t uuid;
         char *caller;
+        PreparedState state;
         int iommufd;
         int result;
-        bool dropped; /* replaced, or its caller has vanished, while it was being made */
+        bool unwanted; /* its caller has left while something was being done with it */
         OperationAnswer answer;
         void *userdata;
         PreparedContext *next;
 };
-
-static PreparedContext *prepared_free(PreparedContext *pc) {
-        fd_close(pc->iommufd);
-        free(pc->caller);
-        free(pc);
-        return NULL;
-}
-
-static void prepared_unlink(PreparedContext *pc) {
-        for (PreparedContext **p = &pc->manager->prepared; *p; p = &(*p)->next)
-                if (*p == pc) {
-                        *p = pc->next;
-                        pc->manager->n_prepared--;
-                        return;
-                }
-}
-
-/* Takes it out of the list; one that is still being made is freed when it is. */
-static void prepared_drop(PreparedContext *pc) {
-        prepared_unlink(pc);
-        if (pc->answer)
-                pc->dropped = true;
-        else
-                prepared_free(pc);
-}
 
 static PreparedContext *prepared_find(const Manager *m, sd_id128_t uuid) {
         for (PreparedContext *pc = m->prepared; pc; pc = pc->next)
@@ -56,39 +42,161 @@ static PreparedContext *prepared_find(const Manager *m, sd_id128_t uuid) {
         return NULL;
 }
 
-static void prepared_run(Job *job) {
-        PreparedContext *pc = container_of(job, PreparedContext, job);
-        Kernel *k = pc->manager->kernel;
-
-        pc->result = k->ops->iommufd_open(k, &pc->iommufd);
-        if (pc->result >= 0)
-                pc->result = k->ops->iommufd_account_process(k, pc->iommufd);
+static PreparedContext *prepared_free(PreparedContext *pc) {
+        for (PreparedContext **p = &pc->manager->prepared; *p; p = &(*p)->next)
+                if (*p == pc) {
+                        *p = pc->next;
+                        pc->manager->n_prepared--;
+                        break;
+                }
+        fd_close(pc->iommufd);
+        free(pc->caller);
+        free(pc);
+        return NULL;
 }
 
-static void prepared_done(Job *job) {
+static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, PreparedContext **ret) {
+        PreparedContext *pc = new0(PreparedContext, 1);
+
+        if (!pc)
+                return -ENOMEM;
+        *pc = (PreparedContext){ .manager = m, .uuid = uuid, .iommufd = -1 };
+        pc->caller = strdup(caller);
+        if (!pc->caller) {
+                free(pc);
+                return -ENOMEM;
+        }
+
+        pc->next = m->prepared;
+        m->prepared = pc;
+        m->n_prepared++;
+        *ret = pc;
+        return 0;
+}
+
+/* ---- the record ---- */
+
+static int prepared_write(const PreparedContext *pc) {
+        const Manager *m = pc->manager;
+        _cleanup_free_ char *body = NULL;
+        PreparedRecord record = {};
+        size_t n = strlen(pc->caller);
+        int r;
+
+        if (!m->records)
+                return 0;
+        if (n >= sizeof(record.caller))
+                return -EINVAL;
+        memcpy(record.caller, pc->caller, n + 1);
+        r = prepared_record_format(&record, &body);
+        return r < 0 ? r : state_store_write(m->records, RECORD_PREPARED, pc->uuid, body);
+}
+
+static void prepared_forget(const PreparedContext *pc) {
+        const Manager *m = pc->manager;
+        int r;
+
+        if (!m->records)
+                return;
+        r = state_store_remove(m->records, RECORD_PREPARED, pc->uuid);
+        if (r < 0)
+                log_msg(LOG_WARNING, "Cannot remove the record of a prepared context: %s",
+                        strerror(-r));
+}
+
+/* ---- its end ---- */
+
+static const char *stored_name(const PreparedContext *pc, char buf[static FD_NAME_SIZE]) {
+        return fd_name_format(&(FdName){ FD_ROLE_PREPARED, pc->uuid, {} }, buf);
+}
+
+static void drop_run(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+        FdStore *fdstore = pc->manager->fdstore;
+        char name[FD_NAME_SIZE];
+
+        if (!fdstore_has(fdstore, stored_name(pc, name)))
+                return;
+        pc->result = fdstore_remove(fdstore, name);
+        if (pc->result >= 0)
+                pc->result = fdstore_barrier(fdstore);
+}
+
+static void drop_done(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+
+        if (pc->manager->stopping) {
+                prepared_free(pc); /* the next daemon finds it */
+                return;
+        }
+        if (pc->result < 0)
+                log_msg(LOG_WARNING,
+                        "The service manager does not let go of a prepared context: %s",
+                        strerror(-pc->result));
+        prepared_forget(pc);
+        prepared_free(pc);
+}
+
+static void prepared_drop(PreparedContext *pc) {
+        char name[FD_NAME_SIZE];
+
+        pc->state = PREPARED_DROPPING;
+        pc->result = 0;
+        pc->iommufd = fd_close(pc->iommufd);
+        if (!fdstore_has(pc->manager->fdstore, stored_name(pc, name))) {
+                prepared_forget(pc);
+                prepared_free(pc);
+                return;
+        }
+        pc->job = (Job){ .run = drop_run, .done = drop_done };
+        workers_submit(pc->manager->workers, &pc->job);
+}
+
+/* ---- its making ---- */
+
+static void make_run(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+        FdStore *fdstore = pc->manager->fdstore;
+        Kernel *k = pc->manager->kernel;
+        char name[FD_NAME_SIZE];
+
+        pc->iommufd = fd_close(pc->iommufd); /* of the one that this takes the place of */
+        pc->result = fdstore_remove(fdstore, stored_name(pc, name));
+        if (pc->result >= 0)
+                pc->result = k->ops->iommufd_open(k, &pc->iommufd);
+        if (pc->result >= 0)
+                pc->result = k->ops->iommufd_account_process(k, pc->iommufd);
+        if (pc->result >= 0)
+                pc->result = fdstore_add(fdstore, name, pc->iommufd);
+        if (pc->result >= 0)
+                pc->result = fdstore_barrier(fdstore);
+}
+
+static void make_done(Job *job) {
         PreparedContext *pc = container_of(job, PreparedContext, job);
         OperationAnswer answer = TAKE_PTR(pc->answer);
+        void *userdata = pc->userdata;
+        int r = pc->result;
         Problem p = {};
 
-        if (pc->dropped) {
-                (void)problem_set(
-                        &p, PROBLEM_CANCELLED,
-                        "The prepared context was asked for anew, or its caller has left.");
-                answer(pc->userdata, -ECANCELED, &p);
-                prepared_free(pc);
-        } else if (pc->result < 0) {
-                (void)problem_set(&p, PROBLEM_KERNEL, "The kernel gave no iommufd: %s.",
-                                  strerror(-pc->result));
-                answer(pc->userdata, pc->result, &p);
+        if (pc->unwanted)
+                r = problem_set(&p, PROBLEM_CANCELLED,
+                                "The caller of the prepared context has left.");
+        else if (r < 0 && r != -ENOMEM)
+                (void)problem_set(&p, PROBLEM_KERNEL, "There is no iommufd to be had: %s.",
+                                  strerror(-r));
+        if (r < 0)
                 prepared_drop(pc);
-        } else
-                answer(pc->userdata, 0, NULL);
+        else
+                pc->state = PREPARED_READY;
+        answer(userdata, r, &p);
 }
 
 int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,
                             void *userdata, Problem *p) {
         PreparedContext *pc = prepared_find(m, uuid);
         const Vm *vm = manager_find_vm(m, uuid);
+        int r;
 
         if (m->stopping)
                 return problem_set(p, PROBLEM_CANCELLED, "The daemon is stopping.");
@@ -97,69 +205,115 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
                         p, PROBLEM_VM_EXISTS,
                         "VM %s is admitted already; its context is to be had with OpenContext.",
                         vm->name);
-        if (pc)
-                prepared_drop(pc);
-        else if (m->n_prepared >= m->config.max_prepared_contexts)
+        if (pc && pc->state != PREPARED_READY)
+                return problem_set(p, PROBLEM_BUSY,
+                                   "The VM's prepared context is being made or given up: try again "
+                                   "in a moment.");
+        if (!pc && m->n_prepared >= m->config.max_prepared_contexts)
                 return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, m->n_prepared + 1,
                                            m->config.max_prepared_contexts,
                                            "%zu prepared contexts wait for their VMs, "
                                            "MaxPreparedContexts= allows %" PRIu64 ".",
                                            m->n_prepared, m->config.max_prepared_contexts);
+        r = record_check_newer(m, p);
+        if (r < 0)
+                return r;
 
-        pc = new0(PreparedContext, 1);
-        if (!pc)
-                return -ENOMEM;
-        *pc = (PreparedContext){
-                .job = { .run = prepared_run, .done = prepared_done },
-                .manager = m,
-                .uuid = uuid,
-                .caller = strdup(caller),
-                .iommufd = -1,
-                .result = -ECANCELED,
-                .answer = answer,
-                .userdata = userdata,
-        };
-        if (!pc->caller) {
-                prepared_free(pc);
-                return -ENOMEM;
+        if (pc) {
+                char *copy = strdup(caller);
+
+                if (!copy)
+                        return -ENOMEM;
+                free(pc->caller);
+                pc->caller = copy;
+        } else {
+                r = prepared_new(m, uuid, caller, &pc);
+                if (r < 0)
+                        return r;
+        }
+        pc->state = PREPARED_MAKING;
+        r = record_refuse(m, prepared_write(pc), p);
+        if (r < 0) {
+                prepared_drop(pc);
+                return r;
         }
 
-        pc->next = m->prepared;
-        m->prepared = pc;
-        m->n_prepared++;
+        pc->result = -ECANCELED; /* if the pool stops before it comes to this */
+        pc->answer = answer;
+        pc->userdata = userdata;
+        pc->job = (Job){ .run = make_run, .done = make_done };
         workers_submit(m->workers, &pc->job);
         return 0;
 }
 
+int prepared_recover(Manager *m, sd_id128_t uuid, const PreparedRecord *record, int *iommufd) {
+        PreparedContext *pc;
+        int r = prepared_new(m, uuid, record->caller, &pc);
+
+        if (r < 0)
+                return r;
+        pc->state = PREPARED_READY;
+        pc->iommufd = TAKE_FD(*iommufd);
+        return 0;
+}
+
+/* ---- its use ---- */
+
 int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd) {
         const PreparedContext *pc = prepared_find(m, uuid);
 
-        if (!pc || pc->iommufd < 0)
+        if (!pc || pc->state != PREPARED_READY)
                 return -ENOENT;
         *ret_iommufd = pc->iommufd;
         return 0;
 }
 
-int prepared_take(Manager *m, sd_id128_t uuid) {
+int prepared_lend(Manager *m, sd_id128_t uuid) {
         PreparedContext *pc = prepared_find(m, uuid);
-        int fd;
 
-        if (!pc || pc->answer)
+        if (!pc || pc->state != PREPARED_READY)
                 return -1;
-        fd = TAKE_FD(pc->iommufd);
-        prepared_drop(pc);
-        return fd;
+        pc->state = PREPARED_LENT;
+        return pc->iommufd;
+}
+
+void prepared_give_back(Manager *m, sd_id128_t uuid) {
+        PreparedContext *pc = prepared_find(m, uuid);
+
+        assert(pc && pc->state == PREPARED_LENT);
+        pc->state = PREPARED_READY;
+        if (pc->unwanted)
+                prepared_drop(pc);
+}
+
+void prepared_use_up(Manager *m, sd_id128_t uuid) {
+        PreparedContext *pc = prepared_find(m, uuid);
+
+        assert(pc && pc->state == PREPARED_LENT);
+        pc->iommufd = -1;
+        prepared_forget(pc);
+        prepared_free(pc);
 }
 
 void prepared_name_vanished(Manager *m, const char *name) {
         for (PreparedContext *pc = m->prepared, *next; pc; pc = next) {
                 next = pc->next;
-                if (streq(pc->caller, name))
+                if (!streq(pc->caller, name))
+                        continue;
+                if (pc->state == PREPARED_READY)
                         prepared_drop(pc);
+                else
+                        pc->unwanted = true;
         }
+}
+
+void prepared_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
+                           void *userdata) {
+        for (const PreparedContext *pc = m->prepared; pc; pc = pc->next)
+                found(userdata, pc->caller);
 }
 
 void prepared_free_all(Manager *m) {
         while (m->prepared)
-                prepared_drop(m->prepared);
+                prepared_free(m->prepared);
 }

@@ -9,8 +9,14 @@
 #include <time.h>
 
 #include "core/manager-private.h"
+#include "vm/context-store.h"
 
 #define RETRY_USEC UINT64_C(10000000)
+
+typedef struct DestroyOperation {
+        Operation op;
+        bool gently; /* nobody's word says that the VMM is gone or is to be cut off: what it may hold is left alone */
+} DestroyOperation;
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         Vm *vm = userdata;
@@ -35,8 +41,11 @@ static int decide(Operation *op, Problem *p) {
         Vm *vm = op->vm;
 
         (void)p;
+        container_of(op, DestroyOperation, op)->gently = streq(vm->end_reason, VM_END_NO_LEASH) ||
+                                                         streq(vm->end_reason, VM_END_LOST);
         vm->retry = sd_event_source_disable_unref(vm->retry);
         leash_done(&vm->leash);
+        op->work.confirming = false;
         if (vm->state != VM_RELEASED)
                 vm_move(vm, VM_EVENT_DRAIN);
         manager_notify_vm(vm);
@@ -44,7 +53,20 @@ static int decide(Operation *op, Problem *p) {
 }
 
 static int run(Operation *op, Kernel *k, Problem *p) {
-        return context_teardown(k, &op->work, p);
+        const Vm *vm = op->vm;
+        FdStore *fdstore = vm->manager->fdstore;
+        VmContext *work = &op->work;
+        int r;
+
+        r = context_unstore_functions(fdstore, vm->uuid, work, p);
+        if (r >= 0 && work->shared && work->handover != HANDOVER_NONE &&
+            (work->iommufd < 0 || container_of(op, DestroyOperation, op)->gently))
+                r = context_check_let_go(k, work, p);
+        if (r >= 0)
+                r = context_teardown(k, work, p);
+        if (r >= 0)
+                r = context_unstore(fdstore, vm->uuid, work, p);
+        return r;
 }
 
 static void quarantine(Operation *op) {
@@ -59,9 +81,20 @@ static void quarantine(Operation *op) {
         try_again(vm);
 }
 
+void release_finish(Vm *vm) {
+        Manager *m = vm->manager;
+
+        claims_remove_all(m, &vm->context);
+        vm->receipt = receipt_done(vm->receipt);
+        vm_move(vm, VM_EVENT_GONE);
+        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Released VM \"%s\" (%s).", vm->name, vm->end_reason);
+        if (vm->announced && m->observer.vm_removed)
+                m->observer.vm_removed(m->observer.userdata, vm, vm->end_reason);
+        vm->announced = false;
+}
+
 static void done(Operation *op) {
         Vm *vm = op->vm;
-        Manager *m = vm->manager;
 
         if (vm->state == VM_RELEASED) /* a second wish, behind the one that did it */
                 op->result = 0;
@@ -75,13 +108,7 @@ static void done(Operation *op) {
                 return;
         }
 
-        claims_remove_all(m, &vm->context);
-        vm->receipt = receipt_done(vm->receipt);
-        vm_move(vm, VM_EVENT_GONE);
-        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Released VM \"%s\" (%s).", vm->name, vm->end_reason);
-        if (vm->announced && m->observer.vm_removed)
-                m->observer.vm_removed(m->observer.userdata, vm, vm->end_reason);
-        vm->announced = false;
+        release_finish(vm);
 }
 
 /* Queues the taking down, and cancels what is before it. */
@@ -89,7 +116,7 @@ static int submit(Vm *vm, const char *reason, OperationAnswer answer, void *user
         Operation *op;
         int r;
 
-        r = operation_new(sizeof(Operation), vm, "destroy", NULL, &op);
+        r = operation_new(sizeof(DestroyOperation), vm, "destroy", NULL, &op);
         if (r < 0)
                 return r;
 
@@ -132,5 +159,5 @@ int vm_destroy(Vm *vm, bool force, const char *caller, OperationAnswer answer, v
                                    "which takes the VM down, or "
                                    "insist with option \"force\".",
                                    vm->name);
-        return submit(vm, "destroyed", answer, userdata, p);
+        return submit(vm, VM_END_DESTROYED, answer, userdata, p);
 }

@@ -30,7 +30,7 @@ typedef struct VmRequest {
         bool has_guest_domains;
         uint32_t guest_domains; /* per vIOMMU */
         char *reservation;      /* token, or NULL */
-        LeashKind leash;        /* LEASH_PIDFD or LEASH_CALLER */
+        LeashKind leash;        /* LEASH_PIDFD, LEASH_CALLER, LEASH_AGENT */
         int leash_pidfd;        /* -1: to follow by SetLeash */
 } VmRequest;
 

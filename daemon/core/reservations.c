@@ -6,9 +6,11 @@
  */
 
 #include <errno.h>
+#include <stdio.h>
 #include <time.h>
 
 #include "core/manager-private.h"
+#include "vm/vm-saved.h"
 
 #define RESERVATIONS_MAX 4096
 #define TTL_MIN_USEC     UINT64_C(1000000)
@@ -19,16 +21,64 @@ struct Reservation {
         sd_id128_t token;
         uid_t uid;
         Receipt *receipt;
-        VmContext functions; /* what it claims */
-        bool taken;          /* by a CreateVm in flight */
-        bool expired;        /* while it was taken */
+        VmContext functions;    /* what it claims */
+        bool taken;             /* by a CreateVm in flight */
+        bool expired;           /* while it was taken */
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC */
         sd_event_source *expiry;
         Reservation *next;
 };
 
+/* ---- the record ---- */
+
+static int reservation_write(const Reservation *reservation) {
+        const Manager *m = reservation->manager;
+        const VmContext *ctx = &reservation->functions;
+        _cleanup_(reservation_record_done)
+                ReservationRecord record = { .uid = reservation->uid,
+                                             .deadline_usec = reservation->deadline_usec };
+        _cleanup_(demand_set_done) DemandSet charges = {};
+        _cleanup_free_ char *body = NULL;
+        int r;
+
+        if (!m->records)
+                return 0;
+        (void)snprintf(record.tier, sizeof(record.tier), "%s", vm_tier_to_string(ctx->tier));
+        (void)snprintf(record.handover, sizeof(record.handover), "%s",
+                       vm_handover_to_string(ctx->handover));
+        record.functions = new0(PciAddress, MAX(ctx->n_functions, (size_t)1));
+        if (!record.functions)
+                return -ENOMEM;
+        record.n_functions = ctx->n_functions;
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                record.functions[i] = ctx->functions[i].address;
+
+        r = receipt_get_demands(reservation->receipt, &charges);
+        if (r >= 0)
+                r = demand_set_save(&charges, &record.charges, &record.n_charges);
+        if (r >= 0)
+                r = reservation_record_format(&record, &body);
+        return r < 0 ? r
+                     : state_store_write(m->records, RECORD_RESERVATION, reservation->token, body);
+}
+
+static void reservation_forget(const Reservation *reservation) {
+        const Manager *m = reservation->manager;
+        int r;
+
+        if (!m->records || m->stopping) /* the next daemon takes it on */
+                return;
+        r = state_store_remove(m->records, RECORD_RESERVATION, reservation->token);
+        if (r < 0)
+                log_msg(LOG_WARNING, "Cannot remove the record of a reservation: %s", strerror(-r));
+}
+
+/* ---- its end ---- */
+
 static Reservation *reservation_free(Reservation *reservation) {
         Manager *m = reservation->manager;
 
+        reservation_forget(reservation);
         for (Reservation **r = &m->reservations; *r; r = &(*r)->next)
                 if (*r == reservation) {
                         *r = reservation->next;
@@ -141,36 +191,101 @@ static int check_reserve(const Manager *m, const VmRequest *request, uint64_t tt
         return 0;
 }
 
-static int reservation_new(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid,
-                           Reservation **ret, Problem *p) {
+/* Takes *functions and *receipt over. Fails without a trace. */
+static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t deadline_usec,
+                           VmContext *functions, Receipt **receipt, Reservation **ret) {
         Reservation *reservation = new0(Reservation, 1);
         int r;
 
         if (!reservation)
                 return -ENOMEM;
-        *reservation = (Reservation){ .manager = m, .uid = uid };
-        context_init(&reservation->functions, a->additions.tier, a->additions.handover);
-
-        r = sd_id128_randomize(&reservation->token);
+        *reservation = (Reservation){
+                .manager = m, .token = token, .uid = uid, .deadline_usec = deadline_usec
+        };
+        r = sd_event_add_time(m->event, &reservation->expiry, CLOCK_MONOTONIC, deadline_usec, 0,
+                              on_expiry, reservation);
         if (r >= 0)
-                r = sd_event_add_time_relative(m->event, &reservation->expiry, CLOCK_MONOTONIC,
-                                               ttl_usec, 0, on_expiry, reservation);
-        if (r >= 0)
-                r = ledger_charge(m->ledger, &a->demands, &reservation->receipt, p);
-        if (r >= 0)
-                r = claims_add(m, NULL, reservation, &a->additions);
+                r = claims_add(m, NULL, reservation, functions);
         if (r < 0) {
-                reservation_free(reservation);
+                sd_event_source_disable_unref(reservation->expiry);
+                free(reservation);
                 return r;
         }
 
-        reservation->functions = a->additions;
-        context_init(&a->additions, a->additions.tier, a->additions.handover);
+        reservation->functions = *functions;
+        context_init(functions, functions->tier, functions->handover);
+        reservation->receipt = TAKE_PTR(*receipt);
         reservation->next = m->reservations;
         m->reservations = reservation;
         m->n_reservations++;
         *ret = reservation;
         return 0;
+}
+
+static int reserve(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid, Reservation **ret,
+                   Problem *p) {
+        Receipt *receipt = NULL;
+        sd_id128_t token;
+        uint64_t now;
+        int r;
+
+        r = sd_id128_randomize(&token);
+        if (r >= 0)
+                r = sd_event_now(m->event, CLOCK_MONOTONIC, &now);
+        if (r >= 0)
+                r = ledger_charge(m->ledger, &a->demands, &receipt, p);
+        if (r >= 0)
+                r = reservation_new(m, token, uid, now + ttl_usec, &a->additions, &receipt, ret);
+        receipt_done(receipt);
+        if (r < 0)
+                return r;
+
+        r = record_refuse(m, reservation_write(*ret), p);
+        if (r < 0)
+                reservation_free(*ret);
+        return r;
+}
+
+int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
+                        uint64_t now_usec) {
+        _cleanup_(demand_set_done) DemandSet charges = {};
+        _cleanup_(context_done) VmContext functions;
+        Reservation *reservation;
+        Receipt *receipt = NULL;
+        VmHandover handover;
+        VmTier tier;
+        int r;
+
+        context_init(&functions, TIER_HARDWARE, HANDOVER_NONE);
+        if (vm_tier_from_string(record->tier, &tier) < 0 ||
+            vm_handover_from_string(record->handover, &handover) < 0)
+                return -EBADMSG;
+        context_init(&functions, tier, handover);
+        r = demand_set_load(record->charges, record->n_charges, &charges);
+        for (size_t i = 0; i < record->n_functions && r >= 0; i++) {
+                const PciAddress *address = record->functions + i;
+
+                if (context_find_function(&functions, address))
+                        return -EBADMSG;
+                if (claims_find(m, address)) /* by the VM that has used it up */
+                        return state_store_remove(m->records, RECORD_RESERVATION, token);
+                r = context_add_function(
+                        &functions,
+                        &(ContextFunction){ .address = *address, .cdev = -1, .unplug_fd = -1 });
+        }
+        if (r < 0)
+                return r;
+        if (record->deadline_usec <= now_usec) {
+                log_msg(LOG_INFO, "A reservation has expired while the daemon was down.");
+                return state_store_remove(m->records, RECORD_RESERVATION, token);
+        }
+
+        r = ledger_restore(m->ledger, &charges, &receipt);
+        if (r >= 0)
+                r = reservation_new(m, token, record->uid, record->deadline_usec, &functions,
+                                    &receipt, &reservation);
+        receipt_done(receipt);
+        return r;
 }
 
 int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid,
@@ -186,7 +301,9 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
         if (r >= 0)
                 r = admission_decide_vm(&view, request, &a, p);
         if (r >= 0)
-                r = reservation_new(m, &a, ttl_usec, uid, &reservation, p);
+                r = record_check_newer(m, p);
+        if (r >= 0)
+                r = reserve(m, &a, ttl_usec, uid, &reservation, p);
         if (r < 0)
                 return r;
 

@@ -9,7 +9,6 @@
 typedef struct ViommuOperation {
         Operation op;
         uint32_t host_iommu;
-        bool stuck;
         DemandSet freed;
 } ViommuOperation;
 
@@ -50,6 +49,7 @@ static int create_decide(Operation *op, Problem *p) {
                                    op->vm->name, create->host_iommu);
 
         v = admission_viommu_on(m->inventory, iommu);
+        v.pending = true;
         r = charge_for_viommu(&demands, &v, op->vm->guest_domains);
         if (r >= 0)
                 r = admission_check_contiguous(&view, &demands, p);
@@ -59,22 +59,23 @@ static int create_decide(Operation *op, Problem *p) {
 }
 
 static int create_run(Operation *op, Kernel *k, Problem *p) {
-        ViommuOperation *create = container_of(op, ViommuOperation, op);
-        int r, q;
+        return context_realize(k, &op->work, &op->cancelled, p);
+}
 
-        r = context_realize(k, &op->work, &op->cancelled, p);
-        if (r < 0) {
-                q = context_unrealize_viommu(
-                        k, &op->work, context_find_viommu(&op->work, create->host_iommu), NULL);
-                create->stuck = q < 0;
-                if (q >= 0)
-                        context_remove_viommu(&op->work, create->host_iommu);
-        }
+static int create_undo(Operation *op, Kernel *k) {
+        uint32_t host_iommu = container_of(op, ViommuOperation, op)->host_iommu;
+        ContextViommu *v = context_find_viommu(&op->work, host_iommu);
+        int r;
+
+        v->pending = false;
+        r = context_unrealize_viommu(k, &op->work, v, NULL);
+        if (r >= 0)
+                context_remove_viommu(&op->work, host_iommu);
         return r;
 }
 
 static void create_done(Operation *op) {
-        if (op->result >= 0 || container_of(op, ViommuOperation, op)->stuck)
+        if (op->result >= 0 || op->stuck)
                 receipt_merge(op->vm->receipt, &op->receipt);
         else
                 op->receipt = receipt_done(op->receipt);
@@ -82,13 +83,17 @@ static void create_done(Operation *op) {
 
 static int destroy_decide(Operation *op, Problem *p) {
         ViommuOperation *destroy = container_of(op, ViommuOperation, op);
+        ContextViommu *v = context_find_viommu(&op->work, destroy->host_iommu);
         int r;
 
         r = check_context(op, p);
-        if (r >= 0 && !context_find_viommu(&op->work, destroy->host_iommu))
-                r = problem_set(p, PROBLEM_NO_SUCH_VIOMMU, "VM %s has no vIOMMU on ivhd%u.",
-                                op->vm->name, destroy->host_iommu);
-        return r;
+        if (r < 0)
+                return r;
+        if (!v)
+                return problem_set(p, PROBLEM_NO_SUCH_VIOMMU, "VM %s has no vIOMMU on ivhd%u.",
+                                   op->vm->name, destroy->host_iommu);
+        v->draining = true;
+        return 0;
 }
 
 static int destroy_run(Operation *op, Kernel *k, Problem *p) {
@@ -106,7 +111,10 @@ static int destroy_run(Operation *op, Kernel *k, Problem *p) {
 
 static void destroy_done(Operation *op) {
         ViommuOperation *destroy = container_of(op, ViommuOperation, op);
+        ContextViommu *left = context_find_viommu(&op->vm->context, destroy->host_iommu);
 
+        if (left)
+                left->draining = false;
         if (op->result >= 0)
                 receipt_give_back(op->vm->receipt, &destroy->freed);
 }
@@ -116,8 +124,8 @@ static void forget(Operation *op) {
 }
 
 static int submit(Vm *vm, const char *name, uint32_t host_iommu, OperationDecide decide,
-                  OperationRun run, OperationDone done, const char *caller, OperationAnswer answer,
-                  void *userdata, Problem *p) {
+                  OperationRun run, OperationUndo undo, OperationDone done, const char *caller,
+                  OperationAnswer answer, void *userdata, Problem *p) {
         _cleanup_(operation_freep) Operation *op = NULL;
         int r;
 
@@ -128,19 +136,21 @@ static int submit(Vm *vm, const char *name, uint32_t host_iommu, OperationDecide
         container_of(op, ViommuOperation, op)->host_iommu = host_iommu;
         op->decide = decide;
         op->run = run;
+        op->undo = undo;
         op->done = done;
+        op->grants = undo;
         op->destroy = forget;
         return operation_submit_for(&op, answer, userdata, p);
 }
 
 int vm_create_viommu(Vm *vm, uint32_t host_iommu, const char *caller, OperationAnswer answer,
                      void *userdata, Problem *p) {
-        return submit(vm, "create-viommu", host_iommu, create_decide, create_run, create_done,
-                      caller, answer, userdata, p);
+        return submit(vm, "create-viommu", host_iommu, create_decide, create_run, create_undo,
+                      create_done, caller, answer, userdata, p);
 }
 
 int vm_destroy_viommu(Vm *vm, uint32_t host_iommu, const char *caller, OperationAnswer answer,
                       void *userdata, Problem *p) {
-        return submit(vm, "destroy-viommu", host_iommu, destroy_decide, destroy_run, destroy_done,
-                      caller, answer, userdata, p);
+        return submit(vm, "destroy-viommu", host_iommu, destroy_decide, destroy_run, NULL,
+                      destroy_done, caller, answer, userdata, p);
 }

@@ -19,17 +19,27 @@ struct Receipt {
         Receipt *next; /* merged into this one: a chain, so that merging needs no memory */
 };
 
-const char *resource_kind_to_string(ResourceKind kind) {
-        static const char *const names[_RESOURCE_KIND_MAX] = {
-                [RESOURCE_INSTANCES] = "instances",
-                [RESOURCE_TRANS_DEVIDS] = "trans-devids",
-                [RESOURCE_CONTIGUOUS_MEMORY] = "contiguous-memory",
-                [RESOURCE_DOMAIN_IDS] = "domain-ids",
-                [RESOURCE_PINNED_MEMORY] = "pinned-memory",
-        };
+static const char *const kinds[_RESOURCE_KIND_MAX] = {
+        [RESOURCE_INSTANCES] = "instances",
+        [RESOURCE_TRANS_DEVIDS] = "trans-devids",
+        [RESOURCE_CONTIGUOUS_MEMORY] = "contiguous-memory",
+        [RESOURCE_DOMAIN_IDS] = "domain-ids",
+        [RESOURCE_PINNED_MEMORY] = "pinned-memory",
+        [RESOURCE_DESCRIPTORS] = "descriptors",
+};
 
+const char *resource_kind_to_string(ResourceKind kind) {
         assert(kind < _RESOURCE_KIND_MAX);
-        return names[kind];
+        return kinds[kind];
+}
+
+int resource_kind_from_string(const char *s, ResourceKind *ret) {
+        for (size_t i = 0; i < ELEMENTSOF(kinds); i++)
+                if (streq(kinds[i], s)) {
+                        *ret = (ResourceKind)i;
+                        return 0;
+                }
+        return -EINVAL;
 }
 
 char *resource_scope_format(ResourceKind kind, uint32_t scope,
@@ -181,13 +191,10 @@ static int receipt_new(Ledger *l, const DemandSet *holds, Receipt **ret) {
         return 0;
 }
 
-int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reterr_problem) {
+/* Books @set, whose resources all have accounts, and makes the proof of it. */
+static int ledger_book(Ledger *l, const DemandSet *set, Receipt **ret) {
         Receipt *receipt;
         int r;
-
-        r = quota_decide(l->accounts, l->n_accounts, set, reterr_problem);
-        if (r < 0)
-                return r;
 
         r = receipt_new(l, set, &receipt);
         if (r < 0)
@@ -200,6 +207,26 @@ int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reter
 
         *ret = receipt;
         return 0;
+}
+
+int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reterr_problem) {
+        int r;
+
+        r = quota_decide(l->accounts, l->n_accounts, set, reterr_problem);
+        return r < 0 ? r : ledger_book(l, set, ret);
+}
+
+int ledger_restore(Ledger *l, const DemandSet *set, Receipt **ret) {
+        for (size_t i = 0; i < set->n_demands; i++) {
+                const Demand *d = set->demands + i;
+                int r = ledger_find(l, d->kind, d->scope)
+                                ? 0
+                                : ledger_set_capacity(l, d->kind, d->scope, 0);
+
+                if (r < 0)
+                        return r;
+        }
+        return ledger_book(l, set, ret);
 }
 
 /* Moves what a link holds into the entries that @receipt has for it already; what is left in the link is new to it. */

@@ -20,10 +20,14 @@ typedef enum ResourceKind {
         RESOURCE_CONTIGUOUS_MEMORY, /* per NUMA node, bytes */
         RESOURCE_DOMAIN_IDS,        /* host */
         RESOURCE_PINNED_MEMORY,     /* host, bytes */
+        RESOURCE_DESCRIPTORS,       /* host: file descriptors that the daemon keeps for VMs */
         _RESOURCE_KIND_MAX,
 } ResourceKind;
 
 const char *resource_kind_to_string(ResourceKind kind);
+
+/* Returns 0 or -EINVAL. */
+int resource_kind_from_string(const char *s, ResourceKind *ret);
 
 /* "ivhd3", "0000", "node1" or "host". Returns @buf. */
 #define RESOURCE_SCOPE_STRING_SIZE 24
@@ -77,6 +81,10 @@ uint64_t ledger_get_generation(const Ledger *l);
 /* Charges the whole set or nothing. Receipt: the caller owns it and gives it back with receipt_done().
  * Returns 0, -EDQUOT (reterr_problem set), -ENOMEM. */
 int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reterr_problem);
+
+/* Charges what was granted before, whatever is left of it: a daemon that starts takes on what is there. *set may name resources
+ * that have no capacity (any more). Returns 0 or -ENOMEM. */
+int ledger_restore(Ledger *l, const DemandSet *set, Receipt **ret);
 
 /* Adds everything of *other to @receipt; *other is NULL afterwards. Both are of the same ledger. Cannot fail. */
 void receipt_merge(Receipt *receipt, Receipt **other);

@@ -39,10 +39,17 @@ static int refuse(const Demand *d, uint64_t capacity, uint64_t available, Proble
                         "Wanted %" PRIu64 " MiB of pinned memory, %" PRIu64 " of %" PRIu64
                         " MiB that the host may pin are left; ask for less, or release a VM.",
                         d->amount >> 20, available >> 20, capacity >> 20);
+        case RESOURCE_DESCRIPTORS:
+                return problem_set_amounts(
+                        reterr_problem, PROBLEM_NO_FREE_DESCRIPTOR, d->amount, available,
+                        "Wanted to keep %" PRIu64 " file descriptors for the VM, %" PRIu64
+                        " of %" PRIu64 " are left; release a VM, or raise "
+                        "FileDescriptorStoreMax= and LimitNOFILE= of the service.",
+                        d->amount, available, capacity);
         case _RESOURCE_KIND_MAX:
-                break;
+                abort();
         }
-        abort();
+        abort(); /* none of them */
 }
 
 const LedgerAccount *quota_find_account(const LedgerAccount *accounts, size_t n_accounts,

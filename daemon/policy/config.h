@@ -15,6 +15,7 @@ typedef struct Config {
         uint64_t max_operations_per_caller;
         uint64_t max_operations_per_vm; /* waiting behind the one in flight */
         uint64_t max_prepared_contexts;
+        uint64_t max_descriptors;     /* kept for VMs, at most what the service manager keeps */
         uint64_t instances_per_iommu; /* capacity of each host IOMMU; 65535 at most */
         uint64_t contiguous_memory_per_node_percent;
         uint64_t default_guest_domains;   /* a vIOMMU */

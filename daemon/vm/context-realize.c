@@ -224,22 +224,27 @@ int context_realize(Kernel *k, VmContext *ctx, const atomic_bool *cancelled,
 }
 
 int context_map(Kernel *k, VmContext *ctx, const KernelMapping *mapping, Problem *reterr_problem) {
+        ContextMapping *m = context_find_mapping(ctx, mapping->iova, mapping->length);
         char subject[24];
         int r;
 
         (void)snprintf(subject, sizeof(subject), "0x%" PRIx64, mapping->iova);
-        r = context_reserve_mapping(ctx, mapping->iova, mapping->length);
-        if (r == -EEXIST)
-                return kernel_refusal(reterr_problem, STEP_MAP, subject, r);
-        if (r < 0)
-                return r;
+        if (!m || !m->pending) {
+                r = context_add_mapping(ctx, mapping->iova, mapping->length);
+                if (r == -EEXIST)
+                        return kernel_refusal(reterr_problem, STEP_MAP, subject, r);
+                if (r < 0)
+                        return r;
+                m = ctx->mappings + ctx->n_mappings - 1;
+        }
 
         r = k->ops->ioas_map_file(k, ctx->iommufd, ctx->ioas_id, mapping);
-        if (r < 0)
+        if (r < 0) {
+                *m = ctx->mappings[--ctx->n_mappings];
                 return kernel_refusal(reterr_problem, STEP_MAP, subject, r);
+        }
 
-        ctx->mappings[ctx->n_mappings++] = (ContextMapping){ .iova = mapping->iova,
-                                                             .length = mapping->length };
+        m->pending = false;
         ctx->mapped_bytes += mapping->length;
         return 0;
 }

@@ -11,14 +11,20 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "base/fd-util.h"
 #include "vm/context.h"
 #include "vm/kernel-refusal.h"
 
-#define SWEEP_GAP    UINT32_C(256)   /* this many free ids in a row are the end */
-#define SWEEP_MAX    UINT32_C(65536) /* more is no VM's: something answers wrongly */
+/* The kernel gives out the lowest free id, so whoever wants objects behind a gap has to make as many as the gap is wide and
+ * free them again: each takes 0.3 KiB of memory that is charged to him, all up to SWEEP_MAX 70 MiB. To ask for so many ids
+ * takes a tenth of a second, and is done only where the kernel does not say that nothing is there. */
+#define SWEEP_GAP    UINT32_C(256)    /* this many free ids in a row may be the end */
+#define SWEEP_MAX    UINT32_C(262144) /* the end in any case */
 #define SWEEP_PASSES 16
+
+#define CLOSE_PAUSE_MAX_NSEC 128000000 /* a quarter of a second in all */
 
 /* Destroys one object; an id that is gone already (somebody else destroyed it, or a tombstone) counts as done. */
 static int destroy(Kernel *k, int iommufd, uint32_t *id) {
@@ -91,6 +97,28 @@ static int check_vmm_let_go(Kernel *k, const VmContext *ctx, const ContextFuncti
         return 0;
 }
 
+/* Closes the daemon's descriptors of a function. Returns whether there were any. */
+static bool close_function(ContextFunction *f) {
+        bool was_open = f->cdev >= 0;
+
+        f->cdev = fd_close(f->cdev);
+        f->unplug_fd = fd_close(f->unplug_fd);
+        return was_open;
+}
+
+/* Whether a function is bound to the iommufd still. One that was closed this moment gets a while: the service manager closes what it kept
+ * in its own time, also after it has said that it has. */
+static bool is_bound(Kernel *k, const VmContext *ctx, const ContextFunction *f, bool just_closed) {
+        for (long pause_nsec = 1000000;; pause_nsec *= 2) {
+                if (f->device_id == 0 ||
+                    !may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, f->device_id))
+                        return false;
+                if (!just_closed || pause_nsec > CLOSE_PAUSE_MAX_NSEC)
+                        return true;
+                (void)nanosleep(&(struct timespec){ .tv_nsec = pause_nsec }, NULL);
+        }
+}
+
 int context_unrealize_function(Kernel *k, VmContext *ctx, ContextFunction *f,
                                Problem *reterr_problem) {
         const char *address = PCI_ADDRESS_STRING(&f->address);
@@ -103,23 +131,16 @@ int context_unrealize_function(Kernel *k, VmContext *ctx, ContextFunction *f,
         if (r < 0)
                 return kernel_refusal(reterr_problem, STEP_DESTROY, address, r);
 
-        if (f->cdev >= 0) {
-                if (f->attached)
-                        (void)k->ops->cdev_detach(k, f->cdev); /* closing detaches as well */
-                f->cdev = fd_close(f->cdev);
-                f->unplug_fd = fd_close(f->unplug_fd);
-        }
+        if (f->cdev >= 0 && f->attached)
+                (void)k->ops->cdev_detach(k, f->cdev); /* closing detaches as well */
         f->attached = false;
 
-        /* Whether that was the last descriptor of it shows in the iommufd. */
-        if (f->device_id != 0) {
-                r = k->ops->object_probe(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, f->device_id);
-                if (r != -ENOENT)
-                        return problem_set(
-                                reterr_problem, PROBLEM_BUSY,
-                                "%s is still held by the VMM: it has to close its VFIO descriptor.",
-                                address);
-        }
+        /* Whether ours was the last descriptor of it shows in the iommufd. */
+        if (is_bound(k, ctx, f, close_function(f)))
+                return problem_set(
+                        reterr_problem, PROBLEM_BUSY,
+                        "%s is still held by the VMM: it has to close its VFIO descriptor.",
+                        address);
         f->device_id = 0;
         return 0;
 }
@@ -140,8 +161,28 @@ int context_unmap(Kernel *k, VmContext *ctx, uint64_t iova, uint64_t length,
         return 0;
 }
 
-/* Destroys all that gives way. Returns how many objects are left. */
-static size_t sweep(Kernel *k, int iommufd) {
+/* Whether the kernel says that not a single object is there. It does not where ids have become unusable (the vDEVICE of a
+ * function whose cdev was closed), though nothing is under them. */
+static bool is_empty(Kernel *k, int iommufd) {
+        return k->ops->iommufd_account_process(k, iommufd) >= 0;
+}
+
+static bool is_listed(const VmContext *ctx, uint32_t id) {
+        if (id == ctx->ioas_id || id == ctx->hwpt_id)
+                return true;
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (id == ctx->functions[i].device_id || id == ctx->functions[i].vdevice_id)
+                        return true;
+        for (size_t i = 0; i < ctx->n_viommus; i++)
+                if (id == ctx->viommus[i].viommu_id)
+                        return true;
+        return false;
+}
+
+/* Destroys all that gives way, but what @except lists (NULL: nothing is excepted). Returns how many objects are left. */
+static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
+        /* What is excepted is the daemon's own, and nobody else has been there to leave gaps. */
+        uint32_t gap = SWEEP_GAP, widest = except ? SWEEP_GAP : SWEEP_MAX;
         size_t left = 0;
 
         for (unsigned pass = 0; pass < SWEEP_PASSES; pass++) {
@@ -149,17 +190,24 @@ static size_t sweep(Kernel *k, int iommufd) {
                 uint32_t highest = 0;
 
                 left = 0;
-                for (uint32_t id = 1; id <= highest + SWEEP_GAP && id < SWEEP_MAX; id++)
+                for (uint32_t id = 1; id <= highest + gap && id < SWEEP_MAX; id++)
                         if (may_exist(k, iommufd, KERNEL_OBJECT_ANY, id))
                                 highest = id;
                 for (uint32_t id = highest; id > 0; id--) {
-                        int r = k->ops->object_destroy(k, iommufd, id);
+                        int r = except && is_listed(except, id)
+                                        ? -ENOENT
+                                        : k->ops->object_destroy(k, iommufd, id);
 
                         n_destroyed += r == 0;
                         left += r < 0 && r != -ENOENT;
                 }
-                if (left == 0 || n_destroyed == 0)
+                if (left == 0 && (gap == widest || is_empty(k, iommufd)))
                         break;
+                if (left > 0 && n_destroyed > 0)
+                        continue;
+                if (gap == widest)
+                        break;
+                gap = widest; /* what is in the way may be far behind the others */
         }
         return left;
 }
@@ -189,18 +237,49 @@ static int teardown_listed(Kernel *k, VmContext *ctx, Problem *p) {
         return r;
 }
 
-/* Closes the cdevs and looks whether a function is held by somebody else. */
+/* Takes the functions out and looks whether one is held by somebody else. */
 static int release_functions(Kernel *k, VmContext *ctx, Problem *p) {
         int r = 0;
 
-        for (size_t i = 0; i < ctx->n_functions; i++) {
-                ctx->functions[i].cdev = fd_close(ctx->functions[i].cdev);
-                ctx->functions[i].unplug_fd = fd_close(ctx->functions[i].unplug_fd);
-        }
-        for (size_t i = 0; i < ctx->n_functions && ctx->handover == HANDOVER_DAEMON; i++)
+        for (size_t i = 0; i < ctx->n_functions && ctx->handover == HANDOVER_DAEMON; i++) {
                 RET_GATHER(r, context_unrealize_function(k, ctx, ctx->functions + i,
                                                          problem_is_set(p) ? NULL : p));
+                (void)close_function(ctx->functions + i); /* whatever was in the way */
+        }
         return r;
+}
+
+int context_destroy_unlisted(Kernel *k, const VmContext *ctx) {
+        size_t left;
+
+        assert(!ctx->shared);
+
+        left = sweep(k, ctx->iommufd, ctx);
+        return left > 0 ? -EBUSY : 0;
+}
+
+/* Whether somebody else holds a function; the daemon closes its own. */
+static bool is_held(Kernel *k, const VmContext *ctx, ContextFunction *f) {
+        bool just_closed = close_function(f);
+
+        if (ctx->handover == HANDOVER_DAEMON && ctx->iommufd >= 0)
+                return is_bound(k, ctx, f, just_closed);
+        return probe_binding(k, f) == -EBUSY;
+}
+
+int context_check_let_go(Kernel *k, VmContext *ctx, Problem *reterr_problem) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (is_held(k, ctx, ctx->functions + i))
+                        return problem_set(reterr_problem, PROBLEM_BUSY,
+                                           "Something that nobody here watches holds %s: the VM "
+                                           "may be running. End its VMM, "
+                                           "or close its VFIO descriptors.",
+                                           PCI_ADDRESS_STRING(&ctx->functions[i].address));
+        if (ctx->iommufd < 0 && ctx->n_functions == 0)
+                return problem_set(reterr_problem, PROBLEM_BUSY,
+                                   "Its iommufd was lost, and it has no function that could be "
+                                   "asked whether the VM is running.");
+        return 0;
 }
 
 int context_teardown(Kernel *k, VmContext *ctx, Problem *reterr_problem) {
@@ -214,7 +293,7 @@ int context_teardown(Kernel *k, VmContext *ctx, Problem *reterr_problem) {
         r = teardown_listed(k, ctx, &p);
         RET_GATHER(r, release_functions(k, ctx, &p));
         if (r < 0 || ctx->shared) {
-                left = sweep(k, ctx->iommufd);
+                left = sweep(k, ctx->iommufd, NULL);
                 if (left == 0) {
                         /* Nothing is there any more, so nothing that is listed is either. */
                         for (size_t i = 0; i < ctx->n_functions; i++)
@@ -239,5 +318,6 @@ int context_teardown(Kernel *k, VmContext *ctx, Problem *reterr_problem) {
         }
 
         ctx->iommufd = fd_close(ctx->iommufd);
+        ctx->shared = false;
         return 0;
 }

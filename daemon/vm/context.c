@@ -19,6 +19,15 @@ void context_done(VmContext *ctx) {
         context_init(ctx, ctx->tier, ctx->handover);
 }
 
+void context_settle(VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                ctx->functions[i].pending = false;
+        for (size_t i = 0; i < ctx->n_viommus; i++)
+                ctx->viommus[i].pending = false;
+        for (size_t i = 0; i < ctx->n_mappings; i++)
+                ctx->mappings[i].pending = false;
+}
+
 void context_close(VmContext *ctx) {
         for (size_t i = 0; i < ctx->n_functions; i++) {
                 ctx->functions[i].cdev = fd_close(ctx->functions[i].cdev);
@@ -125,7 +134,9 @@ ContextViommu *context_find_viommu(const VmContext *ctx, uint32_t host_iommu) {
         return NULL;
 }
 
-int context_reserve_mapping(VmContext *ctx, uint64_t iova, uint64_t length) {
+int context_add_mapping(VmContext *ctx, uint64_t iova, uint64_t length) {
+        ContextMapping *mapping;
+
         for (size_t i = 0; i < ctx->n_mappings; i++) {
                 const ContextMapping *m = ctx->mappings + i;
 
@@ -133,9 +144,10 @@ int context_reserve_mapping(VmContext *ctx, uint64_t iova, uint64_t length) {
                         return -EEXIST;
         }
 
-        if (!list_append(&ctx->mappings, &ctx->n_mappings, sizeof(ContextMapping)))
+        mapping = list_append(&ctx->mappings, &ctx->n_mappings, sizeof(ContextMapping));
+        if (!mapping)
                 return -ENOMEM;
-        ctx->n_mappings--; /* room only */
+        *mapping = (ContextMapping){ .iova = iova, .length = length, .pending = true };
         return 0;
 }
 

@@ -26,7 +26,8 @@ typedef struct ContextFunction {
         bool has_vf_token;
         uint8_t vf_token[16];
         bool managed;  /* libvirt binds it to vfio-pci */
-        bool draining; /* detached, but could not be shown to be gone */
+        bool pending;  /* being attached by the operation in flight */
+        bool draining; /* being detached, or detached and not shown to be gone */
 
         int cdev; /* the daemon's own, until ConfirmContext */
         int unplug_fd; /* eventfd that the kernel signals when the host wants the function back; goes with cdev */
@@ -40,16 +41,20 @@ typedef struct ContextViommu {
         uint32_t segment, numa_node; /* where its charges lie */
         uint32_t viommu_id;
         uint64_t vfmmio_offset;
+        bool pending, draining; /* being made, being destroyed by the operation in flight */
 } ContextViommu;
 
 typedef struct ContextMapping {
         uint64_t iova, length; /* bytes */
+        bool pending, draining;
 } ContextMapping;
 
 typedef struct VmContext {
         VmTier tier;
         VmHandover handover;
         bool shared; /* the iommufd has been given to somebody: there may be objects that are not listed here */
+        bool confirmed;  /* ConfirmContext */
+        bool confirming; /* its descriptors are being given up */
         int iommufd;
         uint32_t ioas_id, hwpt_id;
         ContextFunction *functions;
@@ -80,9 +85,12 @@ int context_add_viommu(VmContext *ctx, const ContextViommu *viommu);
 void context_remove_viommu(VmContext *ctx, uint32_t host_iommu);
 ContextViommu *context_find_viommu(const VmContext *ctx, uint32_t host_iommu);
 
-/* Adds mappings[] room for one more and checks for overlap. Returns 0, -EEXIST, -ENOMEM. */
-int context_reserve_mapping(VmContext *ctx, uint64_t iova, uint64_t length);
+/* Lists a mapping as pending. Returns 0, -EEXIST when it overlaps one that is listed, -ENOMEM. */
+int context_add_mapping(VmContext *ctx, uint64_t iova, uint64_t length);
 ContextMapping *context_find_mapping(const VmContext *ctx, uint64_t iova, uint64_t length);
+
+/* What was pending is there: the operation that made it has succeeded. */
+void context_settle(VmContext *ctx);
 
 /* ---- procedures, on a worker ---- */
 
@@ -100,10 +108,18 @@ int context_unrealize_function(Kernel *k, VmContext *ctx, ContextFunction *f,
 /* Takes a vIOMMU and the vDEVICEs on it out of the kernel. */
 int context_unrealize_viommu(Kernel *k, VmContext *ctx, ContextViommu *v, Problem *reterr_problem);
 
-/* Maps or unmaps one range; the list follows on success. */
+/* Maps one range, which may be listed as pending already, or unmaps one; the list follows. */
 int context_map(Kernel *k, VmContext *ctx, const KernelMapping *mapping, Problem *reterr_problem);
 int context_unmap(Kernel *k, VmContext *ctx, uint64_t iova, uint64_t length,
                   Problem *reterr_problem);
+
+/* Destroys whatever is on the iommufd and not listed in @ctx: left by an operation that nobody saw the end of. Only for a
+ * context that is not shared. Returns 0, or -EBUSY when something of it stays. */
+int context_destroy_unlisted(Kernel *k, const VmContext *ctx);
+
+/* Asks whether somebody else still holds a function of @ctx, and takes nothing from him. Closes the daemon's own cdevs, which
+ * would hold them too. A context whose iommufd was lost is asked through its functions. Returns 0, or -EBUSY with reterr_problem. */
+int context_check_let_go(Kernel *k, VmContext *ctx, Problem *reterr_problem);
 
 /* Takes everything down and closes every descriptor. Goes on after a failure. Returns 0 when all is shown to be gone;
  * otherwise a negative errno with the reason, and the iommufd stays open for another try. */

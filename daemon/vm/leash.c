@@ -29,7 +29,7 @@ static void leash_end(Leash *leash, const char *reason) {
 static int on_clock(sd_event_source *s, uint64_t usec, void *userdata) {
         (void)s;
         (void)usec;
-        leash_end(userdata, "no-leash");
+        leash_end(userdata, VM_END_NO_LEASH);
         return 0;
 }
 
@@ -37,25 +37,21 @@ static int on_pidfd(sd_event_source *s, int fd, uint32_t revents, void *userdata
         (void)s;
         (void)fd;
         (void)revents;
-        leash_end(userdata, "vmm-exited");
+        leash_end(userdata, VM_END_VMM_EXITED);
         return 0;
 }
 
-int leash_start_clock(Leash *leash, uint64_t usec) {
-        uint64_t now;
+int leash_start_clock(Leash *leash, uint64_t deadline_usec) {
         int r;
 
         assert(leash->kind == LEASH_NONE && !leash->source);
 
-        r = sd_event_now(leash->event, CLOCK_MONOTONIC, &now);
-        if (r < 0)
-                return r;
-        r = sd_event_add_time(leash->event, &leash->source, CLOCK_MONOTONIC, now + usec, 0,
+        r = sd_event_add_time(leash->event, &leash->source, CLOCK_MONOTONIC, deadline_usec, 0,
                               on_clock, leash);
         if (r < 0)
                 return r;
 
-        leash->deadline_usec = now + usec;
+        leash->deadline_usec = deadline_usec;
         return 0;
 }
 
@@ -100,10 +96,15 @@ int leash_set_caller(Leash *leash, const char *caller) {
         return 0;
 }
 
+void leash_set_agent(Leash *leash) {
+        leash_done(leash);
+        leash->kind = LEASH_AGENT;
+}
+
 bool leash_name_vanished(Leash *leash, const char *name) {
         if (leash->kind != LEASH_CALLER || !streq(leash->caller, name))
                 return false;
 
-        leash_end(leash, "caller-gone");
+        leash_end(leash, VM_END_CALLER_GONE);
         return true;
 }

@@ -2,7 +2,7 @@
 #pragma once
 
 /*
- * What a VM's life hangs on: a pidfd of its VMM, or the bus name of its caller. Until one of them is set a clock runs.
+ * What a VM's life hangs on: a pidfd of its VMM, the bus name of its caller, or an agent's reports. Until one of them is set a clock runs.
  * No process id is ever kept: it may be another process tomorrow.
  */
 
@@ -29,8 +29,8 @@ struct Leash {
 void leash_init(Leash *leash, sd_event *event, LeashEnded ended);
 void leash_done(Leash *leash);
 
-/* Starts the clock of a VM that has no leash yet: it ends after @usec. Returns 0 or a negative errno. */
-int leash_start_clock(Leash *leash, uint64_t usec);
+/* Starts the clock of a VM that has no leash yet: it ends at @deadline_usec (CLOCK_MONOTONIC). Returns 0 or a negative errno. */
+int leash_start_clock(Leash *leash, uint64_t deadline_usec);
 
 /* Hangs the VM on the process behind @pidfd (duplicated). Replaces what was there, stops the clock. A process that has
  * ended already is -ESRCH and changes nothing; no pidfd is -EINVAL or -EBADF. */
@@ -38,6 +38,9 @@ int leash_set_pidfd(Leash *leash, int pidfd);
 
 /* Hangs the VM on a bus name; leash_name_vanished() has to be told. */
 int leash_set_caller(Leash *leash, const char *caller);
+
+/* Hangs the VM on an agent's reports, which are the owner's to weigh. */
+void leash_set_agent(Leash *leash);
 
 /* Whether the leash is on that name; then it ends now. */
 bool leash_name_vanished(Leash *leash, const char *name);

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "base/fd-util.h"
+
 int operation_new(size_t size, Vm *vm, const char *name, const char *caller, void *ret) {
         _cleanup_(operation_freep) Operation *op = calloc(1, size);
 
@@ -12,6 +14,7 @@ int operation_new(size_t size, Vm *vm, const char *name, const char *caller, voi
 
         op->vm = vm;
         op->name = name;
+        op->leash_pidfd = -1;
         context_init(&op->work, vm->context.tier, vm->context.handover);
         if (caller) {
                 op->caller = strdup(caller);
@@ -32,6 +35,7 @@ Operation *operation_free(Operation *op) {
         sd_event_source_disable_unref(op->retry);
         host_scan_free(op->scanned);
         receipt_done(op->receipt);
+        fd_close(op->leash_pidfd);
         context_done(&op->work);
         free(op->scan);
         free(op->vf_tokens);

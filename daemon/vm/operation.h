@@ -6,11 +6,18 @@
  *
  *      scan (worker)     refreshes what the inventory knows of the functions it names, if it names any
  *      decide (loop)     admits or refuses, charges, and writes what is wanted into op->work, a copy of the VM's context
- *      run (worker)      asks the kernel; undoes its own work when it fails
+ *      (loop)            the intent goes on record
+ *      run (worker)      asks the kernel; then what is new in op->work goes into the fd store
+ *      (loop)            the result of what grants something goes on record
+ *      undo (worker)     only when one of these three has failed: takes back what decide added to op->work
  *      done (loop)       op->work has become the VM's context; settles charges and state, and answers
+ *      (loop)            the VM goes on record as it is now
  *
  * done is called exactly once, whatever happened before. An operation may be a larger struct that begins with this one; what
  * else that holds is let go of by `destroy`.
+ *
+ * A daemon that dies on the way leaves the intent, in which what is added is marked `pending`; the next one undoes it, as nobody was
+ * answered. What takes something away marks it `draining`, and is finished by the next daemon.
  */
 
 #include "base/job.h"
@@ -18,6 +25,7 @@
 
 typedef int (*OperationDecide)(Operation *op, Problem *reterr_problem);
 typedef int (*OperationRun)(Operation *op, Kernel *k, Problem *reterr_problem);
+typedef int (*OperationUndo)(Operation *op, Kernel *k);
 typedef void (*OperationDone)(Operation *op);
 
 /* How the answer gets back: @r 0 or a negative errno, @problem set for refusals. Called once; may be NULL. */
@@ -28,11 +36,15 @@ struct Operation {
         Vm *vm;
         const char *name; /* for people: "create", "attach" */
         OperationDecide decide;
-        OperationRun run;
+        OperationRun run;   /* NULL: nothing to ask the kernel for */
+        OperationUndo undo; /* NULL: it adds nothing; a negative errno leaves op->stuck */
         OperationDone done;
         void (*destroy)(Operation *op); /* NULL: nothing more to let go of */
         bool urgent;     /* runs whatever the VM's state: making it, taking it down */
         bool takes_down; /* ends the VM: cannot be cancelled */
+        bool ran;        /* the kernel has been asked */
+        bool grants;     /* gives something: not without a record of it */
+        bool stuck;      /* it failed, and could not be undone */
 
         PciAddress *scan;         /* functions to look at first */
         uint8_t (*vf_tokens)[16]; /* for each of them; all zero: none */
@@ -50,6 +62,13 @@ struct Operation {
         uint64_t started_usec; /* CLOCK_MONOTONIC, when it came to the head of the queue */
         atomic_bool cancelled;
         VmContext work;
+
+        /* The leash that the VM will have when this has succeeded; LEASH_NONE: the one that it has. */
+        LeashKind leash;
+        int leash_pidfd;        /* the operation's own, -1: none */
+        uint64_t clock_usec;    /* a VM that will have none gets so long for it; 0: no clock */
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC, when that will be over */
+
         Receipt *receipt; /* charged by decide, merged into the VM's or given back by done */
         int result;
         Problem problem;

@@ -3,13 +3,21 @@
 
 #include <errno.h>
 
-const char *vm_state_to_string(VmState state) {
-        static const char *const names[_VM_STATE_MAX] = {
-                [VM_ADMITTED] = "admitted", [VM_REALIZED] = "realized",
-                [VM_BOUND] = "bound",       [VM_DRAINING] = "draining",
-                [VM_RELEASED] = "released", [VM_QUARANTINED] = "quarantined",
-        };
+static const char *const names[_VM_STATE_MAX] = {
+        [VM_ADMITTED] = "admitted", [VM_REALIZED] = "realized", [VM_BOUND] = "bound",
+        [VM_DRAINING] = "draining", [VM_RELEASED] = "released", [VM_QUARANTINED] = "quarantined",
+};
 
+int vm_state_from_string(const char *s, VmState *ret) {
+        for (VmState i = 0; i < _VM_STATE_MAX; i++)
+                if (streq(names[i], s)) {
+                        *ret = i;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+const char *vm_state_to_string(VmState state) {
         assert(state >= 0 && state < _VM_STATE_MAX);
         return names[state];
 }

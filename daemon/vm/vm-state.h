@@ -30,5 +30,8 @@ typedef enum VmEvent {
 
 const char *vm_state_to_string(VmState state);
 
+/* Returns 0 or -EINVAL. */
+int vm_state_from_string(const char *s, VmState *ret);
+
 /* The state after @event, or -EBADFD when the event has no place in @state. */
 int vm_state_next(VmState state, VmEvent event, VmState *ret);

@@ -19,6 +19,12 @@ static const char *const leashes[_LEASH_KIND_MAX] = {
         [LEASH_NONE] = "none",
         [LEASH_PIDFD] = "pidfd",
         [LEASH_CALLER] = "caller",
+        [LEASH_AGENT] = "agent",
+};
+
+static const char *const end_reasons[] = {
+        VM_END_VMM_EXITED, VM_END_CALLER_GONE, VM_END_NO_LEASH, VM_END_DESTROYED,
+        VM_END_FAILED,     VM_END_LOST,        VM_END_REPORTED, VM_END_RECLAIMED,
 };
 
 static int word_find(const char *const *words, size_t n_words, const char *s) {
@@ -26,6 +32,12 @@ static int word_find(const char *const *words, size_t n_words, const char *s) {
                 if (streq(words[i], s))
                         return (int)i;
         return -EINVAL;
+}
+
+const char *vm_end_reason_find(const char *s) {
+        int i = word_find(end_reasons, ELEMENTSOF(end_reasons), s);
+
+        return i < 0 ? NULL : end_reasons[i];
 }
 
 const char *vm_tier_to_string(VmTier tier) {

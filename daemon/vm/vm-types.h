@@ -18,8 +18,22 @@ typedef enum LeashKind {
         LEASH_NONE,
         LEASH_PIDFD,
         LEASH_CALLER,
+        LEASH_AGENT, /* the reports of an agent (ReportVms) */
         _LEASH_KIND_MAX,
 } LeashKind;
+
+/* Why a VM is being taken down: the words of VmRemoved. */
+#define VM_END_VMM_EXITED  "vmm-exited"
+#define VM_END_CALLER_GONE "caller-gone"
+#define VM_END_NO_LEASH    "no-leash"
+#define VM_END_DESTROYED   "destroyed"
+#define VM_END_FAILED      "failed"
+#define VM_END_LOST        "lost"
+#define VM_END_REPORTED    "agent-report"
+#define VM_END_RECLAIMED   "reclaimed"
+
+/* The word itself, with static storage, or NULL: no such word. */
+const char *vm_end_reason_find(const char *s);
 
 const char *vm_tier_to_string(VmTier tier);
 const char *vm_handover_to_string(VmHandover handover);

@@ -33,16 +33,16 @@ typedef struct Vm {
         VmState state;
         char state_reason[sizeof(((Problem *)0)->text)];
         bool announced;         /* VmAdded has been sent */
-        bool confirmed;         /* ConfirmContext */
         const char *end_reason; /* why it is being taken down, a word of VmRemoved */
 
         uint64_t memory;        /* bytes, from the request */
         uint32_t guest_domains; /* per vIOMMU, from the request */
-        uint64_t excess_pinned; /* bytes charged for mappings beyond `memory` */
         Receipt *receipt;       /* everything it is charged */
 
         Leash leash;
+        int n_missing; /* how many reports of an agent in a row have not named it */
         VmContext context;
+        uint64_t recorded; /* checksum of the record that is on file, 0: none */
 
         Operation *operation; /* in flight, with those waiting behind it */
         size_t n_operations;

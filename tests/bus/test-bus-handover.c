@@ -212,7 +212,7 @@ static void test_prepared_gone(void **state) {
                UINT64_C(200000));
         call_method(f, &first, f->bus, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
         call_method(f, &second, f->bus, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
-        call_expect(&first, "Cancelled");
+        call_expect(&second, "Busy");
         call_expect(&second, "");
         assert_int_equal(counter(f, "contexts"), 1);
 
@@ -253,7 +253,8 @@ static void test_none(void **state) {
                .functions = NIC " 0000:07:00.0,managed", .memory = MIB, .leash = "caller");
         assert_int_equal(counter(f, "contexts"), 0);
         assert_property(f, vm, "Vm", "Charges",
-                        "[(\"domain-ids\", \"host\", 3), (\"pinned-memory\", \"host\", 1048576)]");
+                        "[(\"domain-ids\", \"host\", 3), (\"pinned-memory\", \"host\", 1048576), "
+                        "(\"descriptors\", \"host\", 4)]");
         assert_property(f, vm, "Vm", "Functions",
                         "[(\"" NIC "\", \"ivhd0\", \"\", \"bound\"), "
                         "(\"0000:07:00.0\", \"ivhd0\", \"\", \"bound\")]");
@@ -284,7 +285,7 @@ static void test_daemon_emulated(void **state) {
         CREATE(f, uuid, .tier = "emulated", .handover = "daemon", .functions = NIC " " DISK);
         assert_int_equal(counter(f, "bound-functions"), 2);
         assert_int_equal(counter(f, "viommus"), 0);
-        assert_property(f, vm, "Vm", "Charges", "[(\"domain-ids\", \"host\", 3)]");
+        assert_property(f, vm, "Vm", "Charges", "[(\"domain-ids\", \"host\", 3), (\"descriptors\", \"host\", 4)]");
         run_ok(f, vm, "Vm", "MapMemory", "htttu", file, UINT64_C(0), MIB, UINT64_C(0), UINT32_C(1));
         assert_int_equal(counter(f, "pinned-bytes"), MIB);
         run_fails(f, "WrongState", vm, "Vm", "CreateViommu", "s", "ivhd0");

@@ -25,7 +25,8 @@
 #define CHARGES                                                                                    \
         "[(\"instances\", \"ivhd0\", 1), (\"trans-devids\", \"0000\", 2), "                        \
         "(\"contiguous-memory\", \"node0\", 3145728), (\"domain-ids\", \"host\", 129), "           \
-        "(\"instances\", \"ivhd1\", 1), (\"pinned-memory\", \"host\", 67108864)]"
+        "(\"instances\", \"ivhd1\", 1), (\"pinned-memory\", \"host\", 67108864), "                 \
+        "(\"descriptors\", \"host\", 5)]"
 
 /* The part of @text from @key on must be @expected. */
 static void assert_at(const char *text, const char *key, const char *expected) {

@@ -134,7 +134,8 @@ void fx_init(Fixture *f, const char *profile, const Config *config) {
                 f->config.detach_timeout_usec = 200000;
         }
         assert_true(sd_event_new(&f->event) >= 0);
-        assert_ok(manager_new(f->event, f->kernel, &f->config, NULL, &f->manager));
+        assert_ok(manager_new(f->event, &(ManagerGround){ .kernel = f->kernel }, &f->config, NULL,
+                              &f->manager));
         f->manager->observer = (ManagerObserver){ .vm_added = on_added,
                                                   .vm_removed = on_removed,
                                                   .vm_changed = on_changed,
@@ -316,8 +317,8 @@ int fx_probe(Fixture *f, uint32_t iommu) {
 }
 
 int fx_leash(Fixture *f, const char *name, int pidfd) {
-        f->problem = (Problem){};
-        return vm_set_leash(fx_vm(f, name), pidfd, &f->problem);
+        return REQUEST(f, vm_set_leash(fx_vm(f, name), pidfd, ":1.1", answer_store, &answer,
+                                       &f->problem));
 }
 
 /* ---- the end ---- */

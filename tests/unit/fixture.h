@@ -92,7 +92,6 @@ int fx_destroy(Fixture *f, const char *name, bool force);
 int fx_prepare(Fixture *f, const char *name, const char *caller);
 int fx_probe(Fixture *f, uint32_t iommu);
 
-/* Immediate. */
 int fx_leash(Fixture *f, const char *name, int pidfd);
 
 /* A gate for the next @nth call of @op. fx_gate_reached() runs the loop until a call waits there, or @answer has come. */

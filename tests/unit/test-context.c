@@ -428,6 +428,83 @@ static void objects_of_a_vmm(void **state) {
         }
 }
 
+/* Makes an address space, a nest parent on it and a vIOMMU on that whose ids are more than @gap above the others'. Returns
+ * the vIOMMU's offset. @own_stage2: else the vIOMMU stands on the daemon's nest parent. */
+static uint64_t hide_viommu(Kernel *k, const VmContext *ctx, unsigned gap, bool own_stage2) {
+        KernelViommuRequest request = { .type = KERNEL_VIOMMU_TYPE_AMD,
+                                        .device_id = ctx->functions[0].device_id,
+                                        .hwpt_id = ctx->hwpt_id,
+                                        .data_len = 8 };
+        uint32_t *ids = new0(uint32_t, gap), ioas;
+        KernelViommu viommu;
+
+        assert_non_null(ids);
+        for (unsigned i = 0; i < gap; i++)
+                assert_ok(k->ops->ioas_alloc(k, ctx->iommufd, ids + i));
+        if (own_stage2) {
+                assert_ok(k->ops->ioas_alloc(k, ctx->iommufd, &ioas));
+                assert_ok(k->ops->hwpt_alloc_nest_parent(k, ctx->iommufd, request.device_id, ioas,
+                                                         &request.hwpt_id));
+        }
+        assert_ok(k->ops->viommu_alloc(k, ctx->iommufd, &request, &viommu));
+        for (unsigned i = 0; i < gap; i++)
+                assert_ok(k->ops->object_destroy(k, ctx->iommufd, ids[i]));
+        free(ids);
+        return viommu.vfmmio_offset;
+}
+
+/* Somebody else keeps the iommufd, so that closing it ends nothing, and has put a vIOMMU where a short search ends before. */
+static void objects_behind_a_gap(void **state) {
+        static const unsigned gaps[] = { 300, 5000, 100000 };
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+
+        (void)state;
+        for_each_case(gap, gaps) for (unsigned n = 0; n < 4; n++) {
+                bool own_stage2 = n & 1, unusable_id = n & 2;
+                VmContext ctx = shared_context(k, shapes + 1);
+                _cleanup_close_ int accomplice = fcntl(ctx.iommufd, F_DUPFD_CLOEXEC, 3);
+                SimCounters c;
+                Problem p = {};
+
+                (void)hide_viommu(k, &ctx, *gap, own_stage2);
+                if (unusable_id) { /* by a cdev that is closed under its vDEVICE */
+                        ctx.functions[0].cdev = fd_close(ctx.functions[0].cdev);
+                        sim_get_counters(k, &c);
+                        assert_int_equal(c.tombstones, 1);
+                }
+                if (context_teardown(k, &ctx, &p) < 0)
+                        fail_msg("gap %u, %u: %s", *gap, n, p.text);
+                sim_get_counters(k, &c);
+                if (c.viommus + c.hwpts + c.ioas > 0)
+                        fail_msg("gap %u, %u: the accomplice has %lu vIOMMUs left", *gap, n,
+                                 c.viommus);
+                accomplice = fd_close(accomplice);
+                assert_nothing_left(k, "behind a gap", n);
+                context_done(&ctx);
+        }
+}
+
+/* What is hidden and in use is found too, and told. */
+static void page_behind_a_gap(void **state) {
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+
+        (void)state;
+        for (unsigned n = 0; n < 2; n++) {
+                VmContext ctx = shared_context(k, shapes + 1);
+                uint64_t offset = hide_viommu(k, &ctx, 1000, n);
+                volatile void *page;
+                Problem p = {};
+
+                assert_ok(k->ops->vfmmio_map(k, ctx.iommufd, offset, &page));
+                assert_error(context_teardown(k, &ctx, &p), EBUSY);
+                assert_problem(&p, PROBLEM_BUSY, "still in use");
+                assert_ok(k->ops->vfmmio_unmap(k, ctx.iommufd, offset, page));
+                assert_ok(context_teardown(k, &ctx, &p));
+                assert_nothing_left(k, "page behind a gap", n);
+                context_done(&ctx);
+        }
+}
+
 /* An object that is gone already is as good as destroyed. */
 static void objects_are_gone_already(void **state) {
         _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
@@ -788,8 +865,7 @@ static void copies(void **state) {
 
         (void)state;
         context_of(k, shapes + 2, &ctx);
-        assert_ok(context_reserve_mapping(&ctx, 0, 4096));
-        ctx.mappings[ctx.n_mappings++] = (ContextMapping){ 0, 4096 };
+        assert_ok(context_add_mapping(&ctx, 0, 4096));
 
         OOM_SWEEP(nth, {
                 int r = context_copy(&ctx, &copy);
@@ -833,10 +909,11 @@ static void lists_without_memory(void **state) {
                 assert_true(r == 0 || (r == -ENOMEM && ctx.n_viommus == 0));
         });
         OOM_SWEEP(nth, {
-                r = context_reserve_mapping(&ctx, 0, 1);
-                assert_true((r == 0 || r == -ENOMEM) && ctx.n_mappings == 0);
+                r = context_add_mapping(&ctx, 0, 1);
+                assert_true(r == 0 || (r == -ENOMEM && ctx.n_mappings == 0));
         });
         /* Without room in the list the kernel is not asked at all. */
+        context_done(&ctx);
         oom_arm(1, 1);
         assert_error(context_map(NULL, &ctx, &mapping, NULL), ENOMEM);
         assert_true(oom_disarm());
@@ -850,6 +927,8 @@ int main(void) {
                 cmocka_unit_test(every_call_fails_once),
                 cmocka_unit_test(cancelled_at_each_step),
                 cmocka_unit_test(objects_of_a_vmm),
+                cmocka_unit_test(objects_behind_a_gap),
+                cmocka_unit_test(page_behind_a_gap),
                 cmocka_unit_test(objects_are_gone_already),
                 cmocka_unit_test(page_is_mapped_by_somebody),
                 cmocka_unit_test(function_is_held_by_somebody),

@@ -6,6 +6,7 @@
 
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
+#include <time.h>
 
 #include "oom.h"
 #include "vm/leash.h"
@@ -66,12 +67,19 @@ static void child_end(pid_t pid) {
         assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
 static void clock_runs_out(void **state) {
         World w;
 
         (void)state;
         world_init(&w);
-        assert_ok(leash_start_clock(&w.leash, 20000));
+        assert_ok(leash_start_clock(&w.leash, now_usec() + 20000));
         assert_true(w.leash.deadline_usec > 0);
         assert_false(leash_holds(&w.leash));
         run(&w, 0);
@@ -90,10 +98,10 @@ static void clock_starts_once(void **state) {
 
         (void)state;
         world_init(&w);
-        assert_ok(leash_start_clock(&w.leash, 20000));
-        assert_aborts((void)leash_start_clock(&w.leash, 20000));
+        assert_ok(leash_start_clock(&w.leash, now_usec() + 20000));
+        assert_aborts((void)leash_start_clock(&w.leash, now_usec() + 20000));
         assert_ok(leash_set_caller(&w.leash, ":1.5"));
-        assert_aborts((void)leash_start_clock(&w.leash, 20000));
+        assert_aborts((void)leash_start_clock(&w.leash, now_usec() + 20000));
         world_done(&w);
 }
 
@@ -104,7 +112,7 @@ static void process_ends(void **state) {
 
         (void)state;
         world_init(&w);
-        assert_ok(leash_start_clock(&w.leash, 20000));
+        assert_ok(leash_start_clock(&w.leash, now_usec() + 20000));
         assert_ok(leash_set_pidfd(&w.leash, pidfd));
         fd_close(pidfd); /* duplicated */
         assert_true(leash_holds(&w.leash));
@@ -147,7 +155,7 @@ static void caller_leaves(void **state) {
 
         (void)state;
         world_init(&w);
-        assert_ok(leash_start_clock(&w.leash, 20000));
+        assert_ok(leash_start_clock(&w.leash, now_usec() + 20000));
         assert_ok(leash_set_caller(&w.leash, ":1.5"));
         assert_true(leash_holds(&w.leash));
         assert_false(leash_name_vanished(&w.leash, ":1.50"));

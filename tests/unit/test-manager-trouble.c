@@ -320,7 +320,7 @@ static void vmm_ends_while_it_is_made(void **state) {
         fx_gate_open(&f);
         fx_run_until(&f, &answer.given);
         assert_error(answer.r, ESRCH);
-        assert_problem(&answer.problem, PROBLEM_VMM_GONE, "ended already");
+        assert_problem(&answer.problem, PROBLEM_VMM_GONE, "ended meanwhile");
         fx_run_until_gone(&f, "vm");
         assert_int_equal(f.n_added + f.n_removed, 0);
         fx_assert_clean(&f);
@@ -639,7 +639,7 @@ static void started_without_memory(void **state) {
 
                 assert_ok(sim_kernel_new(path, -1, &k, NULL));
                 oom_arm(nth, 1);
-                r = manager_new(event, k, &config, "/etc/aviommu/aviommud.conf", &m);
+                r = manager_new(event, &(ManagerGround){ .kernel = k }, &config, "/etc/aviommu/aviommud.conf", &m);
                 failed = oom_disarm();
                 assert_true(r == 0 || r == -ENOMEM);
                 if (r < 0) {

@@ -60,7 +60,7 @@ static void life_of_a_hardware_vm(void **state) {
         assert_true(c.viommus == 2 && c.vdevices == 4);
 
         assert_ok(fx_confirm(&f, "vm"));
-        assert_true(fx_vm(&f, "vm")->confirmed);
+        assert_true(fx_vm(&f, "vm")->context.confirmed);
         assert_error(fx_open(&f, "vm", FN_A), EBADFD);
         assert_problem(&f.problem, PROBLEM_WRONG_STATE, "ConfirmContext has passed it on");
 
@@ -410,7 +410,7 @@ static void bad_memory(void **state) {
                 { 0, 4096, 1, EINVAL, PROBLEM_INVALID_ARGUMENT },
                 { UINT64_MAX - 4095, 8192, 0, EINVAL, PROBLEM_INVALID_ARGUMENT },
                 { 0, 4096, UINT64_MAX - 4095, EINVAL, PROBLEM_INVALID_ARGUMENT },
-                { 0, 4 * RAM_BYTES + 4096, 0, EINVAL, PROBLEM_NOT_MAPPABLE }, /* a short file */
+                { 1 << 30, 4 * RAM_BYTES + 4096, 0, EINVAL, PROBLEM_NOT_MAPPABLE }, /* short file */
                 { 0, 4096, 4 * RAM_BYTES, EINVAL, PROBLEM_NOT_MAPPABLE },
                 { 0x100000, 4096, 0, EEXIST, PROBLEM_MEMORY_OVERLAP },
                 { 0xfee00000, 4096, 0, 0, PROBLEM_NONE }, /* the kernel's to judge */

@@ -108,10 +108,10 @@ int sysfs_open_dir(int dir_fd, const char *path, DIR **ret) {
         DIR *d;
 
         if (fd < 0)
-                return -errno;
+                return negative_errno();
         d = fdopendir(fd);
         if (!d)
-                return -errno;
+                return negative_errno();
         fd = -1; /* the stream's now */
         *ret = d;
         return 0;
@@ -122,10 +122,10 @@ int sysfs_open_file(int dir_fd, const char *path, FILE **ret) {
         FILE *f;
 
         if (fd < 0)
-                return -errno;
+                return negative_errno();
         f = fdopen(fd, "re");
         if (!f)
-                return -errno;
+                return negative_errno();
         fd = -1; /* the stream's now */
         *ret = f;
         return 0;
@@ -150,6 +150,7 @@ uint32_t sysfs_read_cdev(int dir_fd) {
 
         if (sysfs_open_dir(dir_fd, "vfio-dev", &d) < 0)
                 return KERNEL_NONE;
+        assert(d);
         while ((e = readdir(d)))
                 if (parse_numbered_name(e->d_name, "vfio", &n) >= 0)
                         return n;

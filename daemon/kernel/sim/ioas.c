@@ -64,7 +64,7 @@ static int file_check(int fd, uint64_t offset, uint64_t length, int *ret_pin_err
         bool memory;
 
         if (fstat(fd, &stat) < 0 || fstatfs(fd, &fs) < 0)
-                return -errno;
+                return negative_errno();
 
         memory = S_ISREG(stat.st_mode) &&
                  (fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC);

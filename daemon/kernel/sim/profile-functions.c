@@ -176,7 +176,7 @@ static int add_row(ProfileReader *reader, SimState *st, const char *where, const
         }
 
         for (uint64_t i = 0; i < repeat.count; i++) {
-                SimFunction *fn;
+                SimFunction *fn = NULL;
 
                 if (i > 0) {
                         r = address_advance(reader, where, &info.address, repeat.step);
@@ -186,6 +186,7 @@ static int add_row(ProfileReader *reader, SimState *st, const char *where, const
                 r = add(reader, st, where, &info, &fn);
                 if (r < 0)
                         return r;
+                assert(fn);
                 if (!is_zero(spec->vf_token)) {
                         memcpy(fn->vf_token, spec->vf_token, sizeof(fn->vf_token));
                         fn->has_vf_token = true;

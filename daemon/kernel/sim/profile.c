@@ -273,7 +273,7 @@ static int read_file(const char *path, char **ret, size_t *ret_size) {
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
         if (fd < 0)
-                return -errno;
+                return negative_errno();
         buffer = malloc(PROFILE_BYTES_MAX + 1);
         if (!buffer)
                 return -ENOMEM;
@@ -281,7 +281,7 @@ static int read_file(const char *path, char **ret, size_t *ret_size) {
         do {
                 n = read(fd, buffer + size, PROFILE_BYTES_MAX + 1 - size);
                 if (n < 0 && errno != EINTR)
-                        return -errno;
+                        return negative_errno();
                 size += (size_t)MAX(n, 0);
         } while (n != 0 && size <= PROFILE_BYTES_MAX);
         if (size > PROFILE_BYTES_MAX)
@@ -336,6 +336,7 @@ int sim_profile_load(SimState *st, const char *path, Problem *reterr_problem) {
         r = read_file(path, &text, &size);
         if (r < 0)
                 return profile_refuse(&reader, "The profile cannot be read: %s.", strerror(-r));
+        assert(text);
         text[size] = '\0';
 
         r = parse_text(&reader, text, size, &json);

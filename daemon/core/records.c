@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * What is written down of VMs, so that the next daemon can take them on: one record each, in place of the one before.
+ *
+ * Records are small and on /run, so they are written from the loop. One that says what the last one said is not written again.
+ */
+
+#include <errno.h>
+#include <time.h>
+
+#include "core/manager-private.h"
+#include "vm/vm-saved.h"
+
+#define RECORD_RETRY_USEC UINT64_C(10000000)
+
+uint64_t record_body_hash(const char *body, size_t length) {
+        return record_checksum(body, length) | 1; /* 0 stands for no record */
+}
+
+static int record_write(const VmSnapshot *snapshot, uint64_t *recorded) {
+        const Manager *m = snapshot->vm->manager;
+        _cleanup_(vm_record_done) VmRecord record = {};
+        _cleanup_free_ char *body = NULL;
+        uint64_t hash;
+        int r;
+
+        r = vm_save(snapshot, &record);
+        if (r >= 0)
+                r = vm_record_format(&record, &body);
+        if (r < 0)
+                return r;
+        hash = record_body_hash(body, strlen(body));
+        if (hash == *recorded)
+                return 0;
+
+        r = state_store_write(m->records, RECORD_VM, record.uuid, body);
+        if (r >= 0)
+                *recorded = hash;
+        return r;
+}
+
+int record_refuse(const Manager *m, int r, Problem *p) {
+        if (r < 0 && r != -ENOMEM)
+                (void)problem_set(p, PROBLEM_STORAGE,
+                                  "The state of the VM cannot be written down in %s (%s), and "
+                                  "without that it would not "
+                                  "survive the daemon: make room there and try again.",
+                                  state_store_get_path(m->records), strerror(-r));
+        return r;
+}
+
+int record_check_newer(const Manager *m, Problem *p) {
+        for (size_t i = 0; i < m->n_kept; i++)
+                if (m->kept[i].verdict == RECORD_NEWER)
+                        return problem_set(
+                                p, PROBLEM_NEWER_RECORD,
+                                "There is a record of %s that a newer aviommud has written in %s, "
+                                "and what it holds cannot be "
+                                "told: run that version again, or give the record up with "
+                                "\"aviommuctl reclaim %s\".",
+                                SD_ID128_TO_UUID_STRING(m->kept[i].id),
+                                state_store_get_path(m->records),
+                                SD_ID128_TO_UUID_STRING(m->kept[i].id));
+        return 0;
+}
+
+int record_intent(Operation *op) {
+        Vm *vm = op->vm;
+        const Manager *m = vm->manager;
+        int r;
+
+        if (op->receipt) {
+                r = record_check_newer(m, &op->problem);
+                if (r < 0)
+                        return r;
+        }
+        if (!m->records)
+                return 0;
+
+        r = record_write(&(VmSnapshot){ .vm = vm,
+                                        .context = &op->work,
+                                        .more = op->receipt,
+                                        .state = vm->state,
+                                        .leash = vm->leash.kind,
+                                        .leash_caller = vm->leash.caller,
+                                        .deadline_usec = vm->leash.deadline_usec },
+                         &vm->recorded);
+        return op->grants ? record_refuse(m, r, &op->problem) : 0;
+}
+
+int record_result(Operation *op) {
+        Vm *vm = op->vm;
+        const Manager *m = vm->manager;
+        bool leashed = op->leash != LEASH_NONE;
+        VmSnapshot snapshot = { .vm = vm,
+                                .context = &op->work,
+                                .more = op->receipt,
+                                .state = vm->state,
+                                .leash = leashed ? op->leash : vm->leash.kind,
+                                .leash_caller = leashed ? op->caller : vm->leash.caller,
+                                .deadline_usec = op->deadline_usec ?: vm->leash.deadline_usec };
+
+        if (!m->records)
+                return 0;
+        if (snapshot.leash != LEASH_CALLER)
+                snapshot.leash_caller = NULL;
+        if (vm->state == VM_ADMITTED)
+                snapshot.state = leashed ? VM_BOUND : VM_REALIZED;
+        return record_refuse(m, record_write(&snapshot, &vm->recorded), &op->problem);
+}
+
+static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        Manager *m = userdata;
+
+        (void)s;
+        (void)usec;
+        m->record_timer = sd_event_source_disable_unref(m->record_timer);
+        m->records_failing = false;
+        for (size_t i = 0; i < m->n_vms; i++)
+                record_vm(m->vms[i]);
+        if (!m->records_failing)
+                log_msg(LOG_NOTICE, "What could not be written down before now is.");
+        return 0;
+}
+
+void record_vm(Vm *vm) {
+        Manager *m = vm->manager;
+        int r;
+
+        if (!m->records)
+                return;
+        if (vm->state == VM_RELEASED) {
+                r = vm->recorded ? state_store_remove(m->records, RECORD_VM, vm->uuid) : 0;
+                if (r >= 0)
+                        vm->recorded = 0;
+        } else
+                r = record_write(&(VmSnapshot){ .vm = vm,
+                                                .context = &vm->context,
+                                                .state = vm->state,
+                                                .leash = vm->leash.kind,
+                                                .leash_caller = vm->leash.caller,
+                                                .deadline_usec = vm->leash.deadline_usec },
+                                 &vm->recorded);
+        if (r >= 0 || m->records_failing)
+                return;
+
+        m->records_failing = true;
+        log_vm(LOG_ERR, VM_UUID_STRING(vm),
+               "What has become of VM \"%s\" cannot be written down in %s: %s. A daemon that "
+               "starts now would not know.",
+               vm->name, state_store_get_path(m->records), strerror(-r));
+        if (!m->stopping)
+                (void)sd_event_add_time_relative(m->event, &m->record_timer, CLOCK_MONOTONIC,
+                                                 RECORD_RETRY_USEC, 0, on_record_timer, m);
+}

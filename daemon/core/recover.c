@@ -1,0 +1,507 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Taking on what the last daemon left: records and descriptors are brought together, the kernel is asked what is still there
+ * (core/recovery.h decides), and VMs, prepared contexts and reservations stand as before. Runs before the loop, and asks the kernel
+ * only what it answers at once; what has to be done about a VM follows as an operation of its own.
+ *
+ * A descriptor that nobody claims is let go, also in the fd store; but not one that a newer version's record may be about.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/fd-util.h"
+#include "core/manager-private.h"
+#include "core/recovery.h"
+#include "state/fd-name.h"
+#include "vm/vm-saved.h"
+
+typedef struct LeftFd {
+        FdName name;
+        const char *text; /* as it is in the fd store */
+        int fd;
+        bool claimed; /* it has found its place: it stays in the fd store */
+} LeftFd;
+
+/* A record that waits until all VMs are there. */
+typedef struct LeftRecord {
+        RecordKind kind;
+        sd_id128_t id;
+        char *body;
+        size_t body_length;
+} LeftRecord;
+
+typedef struct Recovery {
+        Manager *m;
+        uint64_t now_usec;
+        StoredFd *stored;
+        size_t n_stored;
+        LeftFd *fds; /* with a name of ours, sorted */
+        size_t n_fds;
+        LeftRecord *later;
+        size_t n_later;
+        size_t n_adopted, n_released, n_dropped;
+} Recovery;
+
+/* ---- the descriptors ---- */
+
+static int fd_name_compare(const FdName *a, const FdName *b) {
+        int r = memcmp(a->uuid.bytes, b->uuid.bytes, sizeof(a->uuid.bytes));
+
+        if (r == 0)
+                r = (a->role > b->role) - (a->role < b->role);
+        if (r == 0 && a->role == FD_ROLE_CDEV)
+                r = pci_address_compare(&a->function, &b->function);
+        return r;
+}
+
+static int left_fd_compare(const void *a, const void *b) {
+        return fd_name_compare(&((const LeftFd *)a)->name, &((const LeftFd *)b)->name);
+}
+
+static int left_fd_compare_name(const void *name, const void *fd) {
+        return fd_name_compare(name, &((const LeftFd *)fd)->name);
+}
+
+static int collect_fds(Recovery *rec) {
+        if (rec->m->fdstore)
+                fdstore_take(rec->m->fdstore, &rec->stored, &rec->n_stored);
+        rec->fds = new0(LeftFd, MAX(rec->n_stored, (size_t)1));
+        if (!rec->fds)
+                return -ENOMEM;
+        for (size_t i = 0; i < rec->n_stored; i++) {
+                LeftFd *left = rec->fds + rec->n_fds;
+
+                if (fd_name_parse(rec->stored[i].name, &left->name) < 0)
+                        continue;
+                left->text = rec->stored[i].name;
+                left->fd = TAKE_FD(rec->stored[i].fd);
+                rec->n_fds++;
+        }
+        qsort(rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
+        return 0;
+}
+
+static LeftFd *find_fd(const Recovery *rec, FdRole role, sd_id128_t uuid,
+                       const PciAddress *function) {
+        const FdName name = { role, uuid, function ? *function : (PciAddress){} };
+
+        return bsearch(&name, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare_name);
+}
+
+/* What cannot be the thing is not the thing: somebody else's hand was in the store. */
+static bool is_iommufd(Kernel *k, int fd) {
+        int r = k->ops->object_probe(k, fd, KERNEL_OBJECT_IOAS, UINT32_MAX);
+
+        return r == 0 || r == -ENOENT;
+}
+
+static LeftFd *find_iommufd(const Recovery *rec, sd_id128_t uuid) {
+        static const FdRole roles[] = { FD_ROLE_IOMMUFD, FD_ROLE_PREPARED };
+
+        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
+                LeftFd *left = find_fd(rec, roles[i], uuid, NULL);
+
+                if (left && is_iommufd(rec->m->kernel, left->fd))
+                        return left;
+        }
+        return NULL;
+}
+
+/* Takes the descriptor; the fd store keeps its own. */
+static int claim_fd(LeftFd *left) {
+        if (!left)
+                return -1;
+        left->claimed = true;
+        return TAKE_FD(left->fd);
+}
+
+/* ---- a VM ---- */
+
+static RecoveryWitness find_witness(const LeftFd *leash) {
+        bool ended;
+
+        if (!leash || fd_verify_pidfd(leash->fd) < 0)
+                return WITNESS_MISSING;
+        if (pidfd_has_ended(leash->fd, &ended) < 0)
+                return WITNESS_MISSING;
+        return ended ? WITNESS_ENDED : WITNESS_ALIVE;
+}
+
+static bool exists(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id) {
+        return id == 0 || k->ops->object_probe(k, iommufd, kind, id) >= 0;
+}
+
+static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *iommufd,
+                             RecoveryFunction *facts) {
+        Kernel *k = rec->m->kernel;
+
+        for (size_t i = 0; i < vm->context.n_functions; i++) {
+                const ContextFunction *f = vm->context.functions + i;
+
+                facts[i].kept = find_fd(rec, FD_ROLE_CDEV, vm->uuid, &f->address);
+                facts[i].bound = iommufd && f->device_id != 0 &&
+                                 exists(k, iommufd->fd, KERNEL_OBJECT_DEVICE, f->device_id);
+        }
+}
+
+/* Asks to be told when the host wants a function back: the last daemon's ears are gone. */
+static void listen(Manager *m, ContextFunction *f) {
+        Kernel *k = m->kernel;
+
+        if (unplug_eventfd_new(&f->unplug_fd) < 0)
+                return;
+        (void)k->ops->cdev_notify_request(k, f->cdev, f->unplug_fd);
+}
+
+static void claim_descriptors(const Recovery *rec, Vm *vm, LeftFd *iommufd) {
+        vm->context.iommufd = claim_fd(iommufd);
+        for (size_t i = 0; i < vm->context.n_functions; i++) {
+                ContextFunction *f = vm->context.functions + i;
+
+                f->cdev = claim_fd(find_fd(rec, FD_ROLE_CDEV, vm->uuid, &f->address));
+        }
+}
+
+static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
+                       const RecoveryDecision *d, LeftFd *leash) {
+        uint64_t timeout = rec->m->config.admission_timeout_usec;
+        int r = 0;
+
+        switch (d->leash) {
+        case LEASH_NONE:
+                r = leash_start_clock(&vm->leash, d->new_clock || record->deadline_usec == 0
+                                                          ? rec->now_usec + timeout
+                                                          : record->deadline_usec);
+                break;
+        case LEASH_PIDFD:
+                r = leash_set_pidfd(&vm->leash, leash->fd);
+                leash->claimed = true;
+                break;
+        case LEASH_CALLER:
+                r = leash_set_caller(&vm->leash, record->leash_caller);
+                break;
+        case LEASH_AGENT:
+                leash_set_agent(&vm->leash);
+                break;
+        case _LEASH_KIND_MAX:
+                abort();
+        }
+        if (r == -ESRCH) { /* between the look and now */
+                leash->claimed = false;
+                vm_drain(vm, VM_END_VMM_EXITED);
+                return 0;
+        }
+        if (r >= 0 && d->leash != LEASH_NONE)
+                vm_move(vm, VM_EVENT_LEASHED);
+        return r;
+}
+
+static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFacts *facts,
+                 const RecoveryDecision *d, LeftFd *iommufd, LeftFd *leash) {
+        int r;
+
+        for (size_t i = 0; i < vm->context.n_functions; i++) {
+                ContextFunction *f = vm->context.functions + i;
+                FunctionFate fate = recovery_decide_function(facts, i);
+
+                f->draining |= fate == FUNCTION_DETACH;
+                f->handed_over |= fate == FUNCTION_HAND_OVER;
+        }
+        claim_descriptors(rec, vm, iommufd);
+        for (size_t i = 0; i < vm->context.n_functions; i++)
+                if (vm->context.functions[i].cdev >= 0 && !vm->context.functions[i].handed_over)
+                        listen(rec->m, vm->context.functions + i);
+
+        vm_move(vm, VM_EVENT_REALIZED);
+        r = adopt_leash(rec, vm, record, d, leash);
+        if (r >= 0 && repair_is_needed(&vm->context) && vm_is_alive(vm))
+                r = vm_repair(vm);
+        if (r >= 0)
+                r = unplug_watches_sync(vm, rec->m->event, hotplug_unplug_wanted);
+        rec->n_adopted++;
+        return r;
+}
+
+static void say(const Vm *vm, const RecoveryDecision *d) {
+        static const char *const fates[_RECOVERY_VERDICT_MAX] = {
+                [RECOVERY_ADOPT] = "It goes on, and needs a new leash",
+                [RECOVERY_RELEASE] = "What is left of it is taken down",
+                [RECOVERY_DROP] = "There is nothing left to be taken down",
+        };
+
+        if (d->lost)
+                log_vm(LOG_WARNING, VM_UUID_STRING(vm),
+                       "VM \"%s\" has lost %s while the daemon was down. %s.", vm->name, d->lost,
+                       fates[d->verdict]);
+}
+
+/* Charges and claims what the VM holds, whatever there is left of it. */
+static int restore(Manager *m, Vm *vm, const VmSaved *saved) {
+        int r = 0;
+
+        for (size_t i = 0; i < vm->context.n_functions && r >= 0; i++)
+                if (claims_find(m, &vm->context.functions[i].address))
+                        r = -EBADMSG; /* two cannot have it */
+        if (r >= 0)
+                r = ledger_restore(m->ledger, &saved->charges, &vm->receipt);
+        if (r >= 0)
+                r = claims_add(m, vm, NULL, &vm->context);
+        if (r < 0)
+                return r;
+
+        r = manager_link_vm(m, vm);
+        if (r < 0)
+                claims_remove_all(m, &vm->context);
+        return r == -EEXIST ? -EBADMSG : r;
+}
+
+static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const VmSaved *saved) {
+        Vm *mine = *vm;
+        _cleanup_free_ RecoveryFunction *functions = new0(
+                RecoveryFunction, MAX(mine->context.n_functions, (size_t)1));
+        LeftFd *iommufd = find_iommufd(rec, mine->uuid),
+               *leash = find_fd(rec, FD_ROLE_LEASH, mine->uuid, NULL);
+        Kernel *k = rec->m->kernel;
+        RecoveryFacts facts = {
+                .context = &mine->context,
+                .state = saved->state,
+                .leash = saved->leash,
+                .end_reason = mine->end_reason,
+                .iommufd = iommufd,
+                .witness = find_witness(leash),
+                .functions = functions,
+        };
+        RecoveryDecision d;
+        int r;
+
+        if (!functions)
+                return -ENOMEM;
+        gather_functions(rec, mine, iommufd, functions);
+        facts.base = iommufd && exists(k, iommufd->fd, KERNEL_OBJECT_IOAS, mine->context.ioas_id) &&
+                     exists(k, iommufd->fd, KERNEL_OBJECT_ANY, mine->context.hwpt_id);
+        d = recovery_decide(&facts);
+        if (d.verdict == RECOVERY_DROP) {
+                say(mine, &d);
+                rec->n_dropped++;
+                return state_store_remove(rec->m->records, RECORD_VM, mine->uuid);
+        }
+
+        r = restore(rec->m, mine, saved);
+        if (r < 0)
+                return r;
+        TAKE_PTR(*vm);
+        say(mine, &d);
+        mine->announced = true;
+        if (d.verdict == RECOVERY_ADOPT)
+                return adopt(rec, mine, record, &facts, &d, iommufd, leash);
+
+        claim_descriptors(rec, mine, iommufd);
+        if (leash)
+                leash->claimed = true; /* removed with the rest of it */
+        vm_drain(mine, d.end_reason);
+        rec->n_released++;
+        return 0;
+}
+
+static int recover_vm(Recovery *rec, const StateEntry *entry) {
+        _cleanup_(vm_record_done) VmRecord record = {};
+        _cleanup_(vm_saved_done) VmSaved saved = {};
+        _cleanup_(vm_freep) Vm *vm = NULL;
+        int r;
+
+        r = vm_record_parse(entry->body, entry->body_length, &record);
+        if (r >= 0 && !sd_id128_equal(record.uuid, entry->id))
+                r = -EBADMSG;
+        if (r >= 0)
+                r = vm_load(rec->m, rec->m->event, vm_on_leash_ended, &record, &vm, &saved);
+        if (r < 0)
+                return r;
+
+        vm->recorded = record_body_hash(entry->body, entry->body_length);
+        return recover_loaded(rec, &vm, &record, &saved);
+}
+
+/* ---- the rest ---- */
+
+static int recover_prepared(Recovery *rec, const LeftRecord *left) {
+        LeftFd *fd = find_fd(rec, FD_ROLE_PREPARED, left->id, NULL);
+        PreparedRecord record;
+        int r;
+
+        r = prepared_record_parse(left->body, left->body_length, &record);
+        if (r < 0)
+                return r;
+        if (!fd || fd->claimed || !is_iommufd(rec->m->kernel, fd->fd))
+                return state_store_remove(rec->m->records, RECORD_PREPARED, left->id);
+
+        r = prepared_recover(rec->m, left->id, &record, &fd->fd);
+        fd->claimed = r >= 0;
+        return r;
+}
+
+static int recover_reservation(Recovery *rec, const LeftRecord *left) {
+        _cleanup_(reservation_record_done) ReservationRecord record = {};
+        int r;
+
+        r = reservation_record_parse(left->body, left->body_length, &record);
+        return r < 0 ? r : reservation_recover(rec->m, left->id, &record, rec->now_usec);
+}
+
+/* ---- records that are no good ---- */
+
+static int keep(Manager *m, const StateEntry *entry, RecordVerdict verdict) {
+        KeptRecord *grown = reallocarray(m->kept, m->n_kept + 1, sizeof(KeptRecord));
+
+        if (!grown)
+                return -ENOMEM;
+        m->kept = grown;
+        grown[m->n_kept++] = (KeptRecord){ entry->kind, entry->id, verdict };
+        return 0;
+}
+
+static int set_aside(Recovery *rec, const StateEntry *entry) {
+        const char *kind = record_kind_to_string(entry->kind),
+                   *id = SD_ID128_TO_UUID_STRING(entry->id);
+        int r;
+
+        r = state_store_set_aside(rec->m->records, entry->kind, entry->id);
+        if (r < 0)
+                log_msg(LOG_ERR, "The record %s of %s is damaged and cannot be set aside (%s).",
+                        kind, id, strerror(-r));
+        else
+                log_msg(LOG_ERR,
+                        "The record %s of %s is damaged. It is set aside in %s/damaged, and what "
+                        "was kept for it is let go: what a VMM "
+                        "still holds of it is not counted.",
+                        kind, id, state_store_get_path(rec->m->records));
+        return keep(rec->m, entry, RECORD_DAMAGED);
+}
+
+static int postpone(Recovery *rec, const StateEntry *entry) {
+        LeftRecord *grown = reallocarray(rec->later, rec->n_later + 1, sizeof(LeftRecord));
+
+        if (!grown)
+                return -ENOMEM;
+        rec->later = grown;
+        grown[rec->n_later] = (LeftRecord){ entry->kind, entry->id,
+                                            strndup(entry->body, entry->body_length),
+                                            entry->body_length };
+        return grown[rec->n_later++].body ? 0 : -ENOMEM;
+}
+
+static int on_record(void *userdata, const StateEntry *entry) {
+        Recovery *rec = userdata;
+        int r;
+
+        switch (entry->verdict) {
+        case RECORD_GOOD:
+                r = entry->kind == RECORD_VM ? recover_vm(rec, entry) : postpone(rec, entry);
+                return r == -EBADMSG ? set_aside(rec, entry) : r;
+        case RECORD_OTHER_BOOT:
+                log_msg(LOG_INFO, "The record %s of %s is of another boot, it is removed.",
+                        record_kind_to_string(entry->kind), SD_ID128_TO_UUID_STRING(entry->id));
+                return state_store_remove(rec->m->records, entry->kind, entry->id);
+        case RECORD_NEWER:
+                log_msg(LOG_ERR,
+                        "The record %s of %s was written by a newer aviommud. It is kept, and "
+                        "nothing is granted as long as it is there: "
+                        "run that version again.",
+                        record_kind_to_string(entry->kind), SD_ID128_TO_UUID_STRING(entry->id));
+                return keep(rec->m, entry, RECORD_NEWER);
+        default:
+                return set_aside(rec, entry);
+        }
+}
+
+static int recover_later(Recovery *rec) {
+        int r = 0;
+
+        for (size_t i = 0; i < rec->n_later && r >= 0; i++) {
+                const LeftRecord *left = rec->later + i;
+                const StateEntry entry = { .kind = left->kind, .id = left->id };
+
+                r = left->kind == RECORD_PREPARED ? recover_prepared(rec, left)
+                                                  : recover_reservation(rec, left);
+                if (r == -EBADMSG)
+                        r = set_aside(rec, &entry);
+        }
+        return r;
+}
+
+/* ---- what is left over ---- */
+
+static bool is_kept_for_newer(const Manager *m, sd_id128_t uuid) {
+        for (size_t i = 0; i < m->n_kept; i++)
+                if (m->kept[i].verdict == RECORD_NEWER && sd_id128_equal(m->kept[i].id, uuid))
+                        return true;
+        return false;
+}
+
+static bool has_newer(const Manager *m) {
+        for (size_t i = 0; i < m->n_kept; i++)
+                if (m->kept[i].verdict == RECORD_NEWER)
+                        return true;
+        return false;
+}
+
+static int let_go(Recovery *rec) {
+        FdStore *fdstore = rec->m->fdstore;
+        size_t n = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < rec->n_fds; i++) {
+                LeftFd *left = rec->fds + i;
+
+                left->fd = fd_close(left->fd);
+                if (left->claimed || is_kept_for_newer(rec->m, left->name.uuid))
+                        continue;
+                n++;
+                RET_GATHER(r, fdstore_remove(fdstore, left->text));
+        }
+        for (size_t i = 0; i < rec->n_stored; i++)
+                if (rec->stored[i].fd >= 0 &&
+                    !has_newer(rec->m)) { /* no name of ours, nor of a later one's */
+                        rec->stored[i].fd = fd_close(rec->stored[i].fd);
+                        n++;
+                        RET_GATHER(r, fdstore_remove(fdstore, rec->stored[i].name));
+                }
+        if (n == 0)
+                return 0;
+
+        RET_GATHER(r, fdstore_barrier(fdstore));
+        log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", n);
+        if (r < 0)
+                log_msg(LOG_WARNING, "The service manager may keep some of them: %s", strerror(-r));
+        return 0;
+}
+
+int manager_recover(Manager *m) {
+        Recovery rec = { .m = m };
+        int r;
+
+        if (sd_event_now(m->event, CLOCK_MONOTONIC, &rec.now_usec) < 0)
+                return -EIO;
+        r = collect_fds(&rec);
+        if (r >= 0 && m->records)
+                r = state_store_read(m->records, on_record, &rec);
+        if (r >= 0)
+                r = recover_later(&rec);
+        if (r >= 0)
+                r = let_go(&rec);
+        if (rec.n_adopted + rec.n_released + rec.n_dropped > 0)
+                log_msg(LOG_INFO, "Took on %zu VM(s); %zu more are taken down, and %zu were gone.",
+                        rec.n_adopted, rec.n_released, rec.n_dropped);
+
+        for (size_t i = 0; i < rec.n_later; i++)
+                free(rec.later[i].body);
+        for (size_t i = 0; i < rec.n_fds; i++)
+                fd_close(rec.fds[i].fd);
+        free(rec.later);
+        free(rec.fds);
+        stored_fds_free(rec.stored, rec.n_stored);
+        manager_notify_capacity(m);
+        return r;
+}
