@@ -60,11 +60,10 @@ vm_steps() {
 
 # Prints the arguments of each boot of a case, an empty line for none.
 vm_boots() {
-        local kind='boot' lines
+        local kind='boot'
         [[ ! ${long:-} ]] || kind='boot(-long)?'
-        lines=$(sed -nE "s/^# $kind: *//p" "$1")
-        if [[ $lines ]] || grep -q '^# boot-long:' "$1"; then
-                [[ ! $lines ]] || printf '%s\n' "$lines"
+        if grep -qE '^# boot(-long)?:' "$1"; then
+                sed -nE "s/^# $kind: *//p" "$1"
         else
                 printf '\n'
         fi

@@ -13,7 +13,10 @@ rig_kernel_source=${AVIOMMU_KERNEL_SOURCE:-linux-source-7.2}
 # The configuration, in parts; a later part wins.
 rig_kernel_config=("$rig_dir/kernel.config" ${AVIOMMU_KERNEL_LOCKDEP:+"$rig_dir/kernel-lockdep.config"})
 rig_kernel_suites=(trixie-backports forky sid experimental)
+# The root that the host has, and whose QEMU runs it: the newest systemd that Debian has.
 rig_root_suite=${AVIOMMU_ROOT_SUITE:-forky}
+# Roots besides, for `boot --root`, with base.list alone. Debian 12 has the oldest systemd that counts, 252.
+rig_more_suites=(bookworm)
 rig_unused_days=14
 
 rig_say() {
@@ -41,18 +44,30 @@ rig_hash() {
         done | sha256sum | cut -c1-16
 }
 
+# Sets `lists`: the package lists of a root.
+rig_package_lists() {
+        lists=("$rig_dir/guest-packages/base.list")
+        [[ $1 != "$rig_root_suite" ]] || lists=("$rig_dir"/guest-packages/*.list)
+}
+
 # The keys. A builder's own text is part of its key (`declare -f`).
+declare -A rig_root_keys rig_image_keys # by suite
 rig_keys() {
+        local suite lists
         rig_kernel_key=$(rig_hash "${rig_kernel_config[@]}" "$rig_kernel_source" "$(declare -f rig_build_kernel)")
         rig_module_key=$(rig_hash "$rig_dir/module" "$rig_kernel_key" "$(declare -f rig_build_module)")
-        rig_root_key=$(rig_hash "$rig_dir/guest-packages" "$rig_root_suite" "$(declare -f rig_build_root)")
-        rig_image_key=$(rig_hash "$rig_dir/guest" "$rig_root_key" "$rig_module_key" "$(declare -f rig_build_image)")
+        for suite in "$rig_root_suite" "${rig_more_suites[@]}"; do
+                rig_package_lists "$suite"
+                rig_root_keys[$suite]=$(rig_hash "${lists[@]}" "$suite" "$(declare -f rig_build_root)")
+                rig_image_keys[$suite]=$(rig_hash "$rig_dir/guest" "${rig_root_keys[$suite]}" "$rig_module_key" \
+                        "$(declare -f rig_build_image)")
+        done
+        rig_root_key=${rig_root_keys[$rig_root_suite]}
         rig_ivrs_init_key=$(rig_hash "$rig_dir/tools/ivrs-nest.c" "$(declare -f rig_build_ivrs_init)")
 
         rig_kernel=$rig_cache/kernel-$rig_kernel_key
         rig_module=$rig_cache/module-$rig_module_key
         rig_root=$rig_cache/root-$rig_root_key/tree
-        rig_image=$rig_cache/image-$rig_image_key
         rig_ivrs_init=$rig_cache/ivrs-init-$rig_ivrs_init_key
         rig_accel_verdict=$rig_cache/accel-$(rig_hash "$(uname -r)" "$(grep -m1 'model name' /proc/cpuinfo)" \
                 "$rig_kernel_key" "$rig_root_key" "$(declare -f rig_try_kvm)")
@@ -67,27 +82,27 @@ rig_tar() {
                 tar "$@" --owner=0 --group=0 --numeric-owner -C "$folder" --null --no-recursion -T -
 }
 
-# Makes NAME-KEY with `rig_build_NAME FOLDER` if it is not there. The caller holds the lock.
+# Makes NAME-KEY with `rig_build_NAME FOLDER [SUITE]` if it is not there. The caller holds the lock.
 rig_artefact() {
-        local name=$1 key=$2 new start=$SECONDS
-        local final=$rig_cache/$name-$key
+        local name=$1 key=$2 suite=${3:-} new start=$SECONDS
+        local final=$rig_cache/$name-$key what=$name${suite:+ $suite} log=$rig_cache/$name${suite:+-$suite}.log
 
         if [[ -d $final ]]; then
                 touch -c "$final"
                 return 0
         fi
-        rig_say "$name: building"
+        rig_say "$what: building"
         new=$(mktemp -d "$rig_cache/.new-XXXXXX")
         # Not an `if`: the builders rely on -e, which a condition would switch off.
-        (set -e; "rig_build_${name//-/_}" "$new") >"$rig_cache/$name.log" 2>&1 &
+        (set -e; "rig_build_${name//-/_}" "$new" $suite) >"$log" 2>&1 &
         if ! wait $!; then
-                tail -n 30 "$rig_cache/$name.log" >&2
+                tail -n 30 "$log" >&2
                 rm -rf "$new"
-                rig_die "$name: failed, see $rig_cache/$name.log"
+                rig_die "$what: failed, see $log"
         fi
         chmod 755 "$new"
         mv -T "$new" "$final"
-        rig_say "$name: ready after $((SECONDS - start)) s"
+        rig_say "$what: ready after $((SECONDS - start)) s"
 }
 
 rig_lock() {
@@ -231,13 +246,14 @@ rig_build_module() {
         find "$out" -mindepth 1 -not -name aviommu_v3.ko -delete
 }
 
-# root/: tree/, the host's file system as a folder, and the QEMU that runs it
+# root/: tree/, the host's file system as a folder; in the first suite's also the QEMU that runs it
 rig_build_root() {
-        local out=$1 packages suite=$rig_root_suite mirror keyring
+        local out=$1 suite=$2 packages mirror keyring lists
         rig_apt_setup "$out/tmp" "$suite" # to have a keyring that fits
         keyring=$(sed -n 's/.*signed-by=\([^]]*\)].*/\1/p' "$out/tmp/sources.list")
         mirror=$(rig_mirror)
-        packages=$(sed 's/#.*//' "$rig_dir"/guest-packages/*.list | xargs | tr ' ' ,)
+        rig_package_lists "$suite"
+        packages=$(sed 's/#.*//' "${lists[@]}" | xargs | tr ' ' ,)
         nice -n 5 mmdebstrap --mode=root --variant=minbase --include="$packages" \
                 --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Languages "none"' \
                 --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
@@ -248,9 +264,9 @@ rig_build_root() {
 
 # image/: root.img, the root with the kernel's modules and the rig's own files (guest/)
 rig_build_image() {
-        local out=$1 tree=$1/tree version unit
+        local out=$1 suite=$2 tree=$1/tree version unit
         version=$(<"$rig_kernel/version")
-        cp -a "$rig_root" "$tree"
+        cp -a "$rig_cache/root-${rig_root_keys[$suite]}/tree" "$tree"
         cp -a "$rig_kernel/modules/lib/modules" "$tree/usr/lib/"
         install -D -m 644 "$rig_module/aviommu_v3.ko" "$tree/usr/lib/modules/$version/updates/aviommu_v3.ko"
         depmod -b "$tree" "$version"
@@ -322,25 +338,37 @@ rig_accel() {
         esac
 }
 
+# Makes what is missing of what the roots SUITE... take; without a word, all roots.
 rig_prepare() {
-        local tool missing=()
+        local tool suite part parts missing=()
         for tool in gcc make flex bison bc mmdebstrap cpio depmod xz mke2fs flock perl apt-get; do
                 command -v "$tool" >/dev/null || missing+=("$tool")
         done
         [[ ${#missing[@]} -eq 0 ]] || rig_die "missing: ${missing[*]} (packages: tests/vm/packages)"
 
         rig_keys
-        if [[ -d $rig_ivrs_init && -d $rig_kernel && -d $rig_module && -d $rig_root && -d $rig_image &&
-                -e $rig_accel_verdict ]]; then
-                touch -c "$rig_ivrs_init" "$rig_kernel" "$rig_module" "${rig_root%/*}" "$rig_image"
+        [[ $# -gt 0 ]] || set -- "$rig_root_suite" "${rig_more_suites[@]}"
+        parts=("$rig_ivrs_init" "$rig_kernel" "$rig_module" "${rig_root%/*}" "$rig_accel_verdict")
+        for suite; do
+                parts+=("$rig_cache/root-${rig_root_keys[$suite]}" "$rig_cache/image-${rig_image_keys[$suite]}")
+        done
+        missing=()
+        for part in "${parts[@]}"; do
+                [[ -e $part ]] || missing+=("$part")
+        done
+        if [[ ${#missing[@]} -eq 0 ]]; then
+                touch -c "${parts[@]}"
                 return 0
         fi
         rig_lock
         rig_artefact ivrs-init "$rig_ivrs_init_key"
-        rig_artefact root "$rig_root_key"
+        rig_artefact root "$rig_root_key" "$rig_root_suite"
         rig_artefact kernel "$rig_kernel_key"
         rig_artefact module "$rig_module_key"
-        rig_artefact image "$rig_image_key"
+        for suite; do
+                rig_artefact root "${rig_root_keys[$suite]}" "$suite"
+                rig_artefact image "${rig_image_keys[$suite]}" "$suite"
+        done
         [[ -e $rig_accel_verdict ]] || rig_try_kvm
         rig_prune
         rig_unlock

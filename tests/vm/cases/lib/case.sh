@@ -102,6 +102,11 @@ daemon_pid() {
         systemctl show -P MainPID aviommud
 }
 
+# How many descriptors the service manager keeps for the daemon.
+n_stored() {
+        systemctl show -P NFileDescriptorStore aviommud
+}
+
 n_vms() {
         local n
         n=$(property NVms) || return
@@ -113,9 +118,10 @@ has_state() {
         [[ $(vm_property "$1" State) == "s \"$2\"" ]]
 }
 
-# How many descriptors of the daemon's lead to the kernel objects of a VM.
+# How many descriptors of the daemon's lead to the kernel objects of a VM. One that an earlier daemon opened has lost its /dev
+# with that one's sandbox.
 daemon_fds() {
-        find "/proc/$(daemon_pid)/fd" -lname '/dev/iommu' -o -lname '/dev/vfio/*' -o -lname 'anon_inode:\[eventfd\]' \
+        find "/proc/$(daemon_pid)/fd" -lname '/dev/iommu' -o -lname '/dev/vfio/*' -o -lname '/iommu' -o -lname '/vfio/*' -o -lname 'anon_inode:\[eventfd\]' \
                 -o -lname 'anon_inode:\[pidfd\]' -o -lname 'pidfd:*' | wc -l
 }
 
@@ -125,7 +131,7 @@ allow_plumbing() {
         grep -q '^AllowPlumbing=yes' "$config" || printf '[Manager]\nAllowPlumbing=yes\n' >"$config"
 }
 
-# remember: what the kernel and the daemon hold now; check_nothing_left: the same again, and no vIOMMU.
+# remember: what the kernel and the daemon hold now; check_nothing_left: the same again, no vIOMMU, and nothing kept for the next daemon.
 remember() {
         kept_iommu_pages=$(awk '$1 == "nr_iommu_pages" { print $2 }' /proc/vmstat)
         kept_fds=$(daemon_fds)
@@ -141,13 +147,15 @@ check_nothing_left() {
         done
         [[ $(daemon_fds) == "$kept_fds" ]] ||
                 fail "$what: the daemon had $kept_fds descriptors, has $(daemon_fds): $(ls -l "/proc/$(daemon_pid)/fd")"
+        [[ $(n_stored) == 0 ]] || fail "$what: $(n_stored) descriptors are in the fd store"
+        [[ ! $(compgen -G '/run/aviommu/vm-*') ]] || fail "$what: records are left: $(ls /run/aviommu)"
         for _ in {1..50}; do
                 pages=$(awk '$1 == "nr_iommu_pages" { print $2 }' /proc/vmstat)
                 ((pages > kept_iommu_pages)) || break
                 sleep 0.1
         done
         ((pages <= kept_iommu_pages)) || fail "$what: nr_iommu_pages was $kept_iommu_pages, is $pages"
-        ok "$what: nothing is left (ledger, v3 counters, descriptors, nr_iommu_pages)"
+        ok "$what: nothing is left (ledger, v3 counters, descriptors, records, nr_iommu_pages)"
 }
 
 # vmm NAME ARGUMENT...: starts the reference VMM in the background; its process is $vmm_pid, its output $vmm_log. Returns when
