@@ -206,6 +206,32 @@ int bus_read_attach_request(sd_bus_message *m, VmRequest *request, Problem *p) {
 /* ---- VMs ---- */
 
 /* Names go to terminals, logs and files of others: printable, no spaces at the ends. */
+/* Control characters and those that turn the direction of writing, in valid UTF-8: a name is shown on terminals and in sentences. */
+static bool has_control(const char *s) {
+        static const struct Range {
+                const char *first, *last;
+        } ranges[] = {
+                { "\xc2\x80", "\xc2\x9f" },         /* C1 */
+                { "\xe2\x80\x8e", "\xe2\x80\x8f" }, /* LRM, RLM */
+                { "\xe2\x80\xa8",
+                  "\xe2\x80\xae" }, /* line and paragraph ends, embeddings, overrides */
+                { "\xe2\x81\xa6", "\xe2\x81\xa9" }, /* isolates */
+        };
+
+        for (; *s; s++) {
+                if (iscntrl((unsigned char)*s))
+                        return true;
+                for (size_t i = 0; i < ELEMENTSOF(ranges); i++) {
+                        size_t n = strlen(ranges[i].first);
+
+                        if (strncmp(s, ranges[i].first, n) >= 0 &&
+                            strncmp(s, ranges[i].last, n) <= 0)
+                                return true;
+                }
+        }
+        return false;
+}
+
 static int read_name(sd_bus_message *m, void *target, Problem *p) {
         VmRequest *request = target;
         const char *s;
@@ -221,10 +247,8 @@ static int read_name(sd_bus_message *m, void *target, Problem *p) {
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "name is to have 1 to %i bytes and no space at its ends.",
                                    VM_NAME_MAX);
-        for (const char *c = s; *c; c++)
-                if (iscntrl((unsigned char)*c))
-                        return problem_set(p, PROBLEM_INVALID_ARGUMENT,
-                                           "name has a control character.");
+        if (has_control(s))
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT, "name has a control character.");
 
         request->name = strdup(s);
         return request->name ? 0 : -ENOMEM;

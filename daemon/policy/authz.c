@@ -10,6 +10,11 @@
 #define POLKIT_TIMEOUT_USEC UINT64_C(120000000) /* somebody may have to type a password */
 #define KNOWN_MAX           4096                /* callers whose uid is remembered */
 
+/* How many questions may be with polkit at once. Each keeps its message and the descriptors in it, and a user whose own agent
+ * is asked can keep it as long as he likes: so no user gets all of them, over however many connections. */
+#define ASKING_MAX          512
+#define ASKING_PER_USER_MAX 64
+
 typedef struct Known {
         char *name;
         uid_t uid;
@@ -19,7 +24,8 @@ typedef struct Known {
 struct Authz {
         sd_bus *bus;
         Known *known;
-        struct Check *checks;
+        struct Check *looking_up; /* whose uid the bus is being asked for */
+        struct Check *asking;     /* that wait for polkit */
 };
 
 /* One question under way. */
@@ -44,14 +50,33 @@ int authz_new(sd_bus *bus, Authz **ret) {
         return 0;
 }
 
-static Check *check_free(Check *check) {
+static void check_link(Check *check, Check **list) {
+        check->next = *list;
+        check->link = list;
+        if (check->next)
+                check->next->link = &check->next;
+        *list = check;
+}
+
+static void check_unlink(Check *check) {
         *check->link = check->next;
         if (check->next)
                 check->next->link = check->link;
+}
+
+static Check *check_free(Check *check) {
+        check_unlink(check);
         sd_bus_slot_unref(check->slot);
         sd_bus_message_unref(check->message);
         free(check);
         return NULL;
+}
+
+static void checks_free(Check *list) {
+        for (Check *check = list, *next; check; check = next) {
+                next = check->next;
+                check_free(check);
+        }
 }
 
 static void known_free(Authz *authz, Known *known) {
@@ -64,8 +89,8 @@ Authz *authz_free(Authz *authz) {
         if (!authz)
                 return NULL;
 
-        while (authz->checks)
-                check_free(authz->checks);
+        checks_free(authz->looking_up);
+        checks_free(authz->asking);
         while (authz->known)
                 known_free(authz, authz->known);
         sd_bus_unref(authz->bus);
@@ -161,6 +186,27 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         return 1;
 }
 
+static int check_room(const Check *check, Problem *p) {
+        size_t n = 0, n_of_user = 0;
+
+        for (const Check *other = check->authz->asking; other; other = other->next) {
+                n++;
+                n_of_user += other->uid == check->uid;
+        }
+        if (n_of_user >= ASKING_PER_USER_MAX)
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, n_of_user + 1,
+                                           ASKING_PER_USER_MAX,
+                                           "uid %u has %zu calls waiting for polkit already: wait "
+                                           "for their answers.",
+                                           check->uid, n_of_user);
+        if (n >= ASKING_MAX)
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, n + 1, ASKING_MAX,
+                                           "%zu calls of all users are waiting for polkit already: "
+                                           "try again later.",
+                                           n);
+        return 0;
+}
+
 static int ask_polkit(Check *check) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *call = NULL;
         const char *sender = sd_bus_message_get_sender(check->message);
@@ -186,6 +232,7 @@ static int ask_polkit(Check *check) {
 /* ---- the caller's uid ---- */
 
 static void judge_uid(Check *check) {
+        Problem p = {};
         int r;
 
         if (check->uid == 0 || check->uid == geteuid()) {
@@ -193,9 +240,14 @@ static void judge_uid(Check *check) {
                 return;
         }
         check->slot = sd_bus_slot_unref(check->slot);
-        r = ask_polkit(check);
+        r = check_room(check, &p);
+        if (r >= 0) {
+                check_unlink(check);
+                check_link(check, &check->authz->asking);
+                r = ask_polkit(check);
+        }
         if (r < 0)
-                check_finish(check, r, NULL);
+                check_finish(check, r, &p);
 }
 
 static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
@@ -236,11 +288,7 @@ int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone d
                           .userdata = userdata,
                           .uid = (uid_t)-1 };
         check->message = sd_bus_message_ref(m);
-        check->next = authz->checks;
-        check->link = &authz->checks;
-        if (check->next)
-                check->next->link = &check->next;
-        authz->checks = check;
+        check_link(check, &authz->looking_up);
 
         known = known_find(authz, sender);
         if (known) {

@@ -6,7 +6,7 @@
  *
  * The uid is the one that the bus daemon saw when the caller connected, never one read from /proc. uid 0 passes, and so
  * does the daemon's own uid (which matters only to aviommud-sim, run by a plain user). Where polkit is not there, nobody
- * else passes.
+ * else passes. What waits for polkit is bounded, for each user and in all; uid 0 never waits for it.
  */
 
 #include <systemd/sd-bus.h>
@@ -15,7 +15,7 @@
 
 typedef struct Authz Authz;
 
-/* The verdict: @r is 0, -EACCES with @problem, or a negative errno. Called once, from the event loop. */
+/* The verdict: @r is 0, -EACCES or that of LimitsExceeded with @problem, or a negative errno. Called once, from the event loop. */
 typedef void (*AuthzDone)(void *userdata, int r, uid_t uid, const Problem *problem);
 
 int authz_new(sd_bus *bus, Authz **ret);

@@ -18,10 +18,10 @@
 #include "vm/kernel-refusal.h"
 
 /* The kernel gives out the lowest free id, so whoever wants objects behind a gap has to make as many as the gap is wide and
- * free them again: each takes 0.3 KiB of memory that is charged to him, all up to SWEEP_MAX 70 MiB. To ask for so many ids
- * takes a tenth of a second, and is done only where the kernel does not say that nothing is there. */
-#define SWEEP_GAP    UINT32_C(256)    /* this many free ids in a row may be the end */
-#define SWEEP_MAX    UINT32_C(262144) /* the end in any case */
+ * free them again: each takes 0.3 KiB of memory that is charged to him, all up to SWEEP_MAX 18 MiB. To ask for so many ids
+ * takes some 0.1 s, and is done only where the kernel does not say that nothing is there. */
+#define SWEEP_GAP    UINT32_C(256)   /* this many free ids in a row may be the end */
+#define SWEEP_MAX    UINT32_C(65536) /* the end in any case */
 #define SWEEP_PASSES 16
 
 #define CLOSE_PAUSE_MAX_NSEC 128000000 /* a quarter of a second in all */

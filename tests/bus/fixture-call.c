@@ -181,6 +181,7 @@ static void put_basic(FILE *out, sd_bus_message *m, char type) {
                 int32_t i32;
                 uint16_t u16;
                 int16_t i16;
+                double d;
                 uint8_t u8;
                 int b;
         } v;
@@ -215,6 +216,9 @@ static void put_basic(FILE *out, sd_bus_message *m, char type) {
                 break;
         case 'y':
                 (void)fprintf(out, "%u", v.u8);
+                break;
+        case 'd':
+                (void)fprintf(out, "%g", v.d);
                 break;
         case 'h':
                 (void)fputs("fd", out);

@@ -53,8 +53,8 @@ static void child_begin(pid_t parent) {
                 _exit(EXIT_FAILURE);
 }
 
-/* Starts a program that is given @inherited under its own number (-1: none). */
-static pid_t spawn(const char *const argv[], int inherited) {
+/* Starts a program that is given @inherited under its own number, and @log as its stderr (-1: none). */
+static pid_t spawn(const char *const argv[], int inherited, int log) {
         pid_t parent = getpid(), pid = fork();
 
         assert_true(pid >= 0);
@@ -62,6 +62,8 @@ static pid_t spawn(const char *const argv[], int inherited) {
                 child_begin(parent);
                 if (inherited >= 0)
                         (void)fcntl(inherited, F_SETFD, 0);
+                if (log >= 0)
+                        (void)dup2(log, STDERR_FILENO);
                 (void)execvp(argv[0], (char **)(uintptr_t)argv);
                 (void)fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
                 _exit(127);
@@ -151,11 +153,11 @@ static void start_bus(Fixture *f) {
                 (void)snprintf(config, sizeof(config), "--config-file=%s", path);
                 f->bus_pid = spawn((const char *[]){ "dbus-daemon", config, "--nofork",
                                                      "--nopidfile", print, NULL },
-                                   pipe_fds[1]);
+                                   pipe_fds[1], -1);
         } else {
                 (void)snprintf(address, sizeof(address), "--address=%s", f->address);
                 f->bus_pid = spawn((const char *[]){ BROKER_LAUNCH, address, print, NULL },
-                                   pipe_fds[1]);
+                                   pipe_fds[1], -1);
         }
         (void)close(pipe_fds[1]);
         if (read(pipe_fds[0], line, sizeof(line) - 1) <= 0)
@@ -166,6 +168,7 @@ static void start_bus(Fixture *f) {
 static void start_daemon(Fixture *f) {
         char config[96], config_option[128], profile[512], bus[160], state[128];
         const char *name = f->setup->profile ?: "epyc-2p";
+        _cleanup_close_ int log = -1;
         sd_bus_message *reply;
         int there = 0;
 
@@ -174,8 +177,16 @@ static void start_daemon(Fixture *f) {
         (void)snprintf(state, sizeof(state), "--state=%s/state", f->folder);
         write_file(f, "aviommud.conf", "[Manager]\n", f->setup->config ?: "", "\n", config);
         (void)snprintf(config_option, sizeof(config_option), "--config=%s", config);
+        if (f->setup->keep_log) {
+                char path[96];
+
+                (void)snprintf(path, sizeof(path), "%s/log", f->folder);
+                log = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+                assert_true(log >= 0);
+        }
         f->daemon_pid = spawn(
-                (const char *[]){ AVIOMMUD_SIM, bus, profile, state, config_option, NULL }, -1);
+                (const char *[]){ AVIOMMUD_SIM, bus, profile, state, config_option, NULL }, -1,
+                log);
 
         while (!there) {
                 int status;
@@ -239,6 +250,22 @@ size_t fixture_count_daemon_fds(const Fixture *f, bool with_eventfds) {
         }
         (void)closedir(dir);
         return n;
+}
+
+size_t fixture_daemon_memory(const Fixture *f) {
+        char path[64], line[256];
+        unsigned long kib = 0;
+        FILE *file;
+
+        (void)snprintf(path, sizeof(path), "/proc/%i/status", (int)f->daemon_pid);
+        file = fopen(path, "re");
+        assert_non_null(file);
+        while (kib == 0 && fgets(line, sizeof(line), file))
+                if (sscanf(line, "RssAnon: %lu kB", &kib) == 1)
+                        break;
+        (void)fclose(file);
+        assert_true(kib > 0);
+        return kib * 1024;
 }
 
 /* ---- connections ---- */
@@ -441,6 +468,9 @@ int fixture_teardown(void **state) {
                         (void)waitpid(f->daemon_pid, NULL, 0);
                 }
         }
+        for (size_t i = 0; i < f->n_held; i++)
+                sd_bus_message_unref(f->held[i]);
+        free(f->held);
         for (size_t i = 0; i < CONNECTIONS_MAX; i++)
                 if (f->connections[i])
                         sd_bus_flush_close_unref(f->connections[i]);

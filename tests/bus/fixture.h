@@ -34,6 +34,7 @@ typedef struct Setup {
         const char *profile; /* a name in policy/profiles; NULL: "epyc-2p" */
         const char *config;  /* lines for [Manager] */
         bool other_exit; /* the test ends the daemon itself: its exit code is the test's matter */
+        bool keep_log;   /* what the daemon says goes to the file "log" in the test's folder */
 } Setup;
 
 #define CONNECTIONS_MAX 80
@@ -46,6 +47,10 @@ typedef struct Fixture {
         Kernel *kernel;            /* the daemon's simulated kernel, opened as by another process */
         sd_bus *bus;               /* a caller with the daemon's own uid */
         sd_bus *ear;               /* hears the daemon's signals */
+        sd_bus *polkit;            /* of fixture_polkit() */
+        sd_bus_message **held;     /* questions that it has not answered */
+        size_t n_held, n_asked;
+        bool hold;
         sd_bus *connections[CONNECTIONS_MAX];
         char **signals;
         size_t n_signals, n_signals_read;
@@ -97,6 +102,13 @@ void fixture_disconnect(Fixture *f, sd_bus *bus);
 
 /* The same as somebody else: the bus sees the uid that connects. */
 sd_bus *fixture_connect_as(Fixture *f, uid_t uid);
+
+/* Stands in for polkit: anybody may look, nobody else may do anything. With @hold it does not answer at all, as when somebody
+ * who is asked for his password does not type it, until it is told again not to hold. */
+void fixture_polkit(Fixture *f, bool hold);
+
+/* Bytes of the daemon's memory that are its own (RssAnon): the simulated kernel's are not. */
+size_t fixture_daemon_memory(const Fixture *f);
 
 /* Waits for the daemon to end (it has been told to). Returns its wait status. */
 int fixture_wait_daemon(Fixture *f);

@@ -285,7 +285,8 @@ static void test_daemon_emulated(void **state) {
         CREATE(f, uuid, .tier = "emulated", .handover = "daemon", .functions = NIC " " DISK);
         assert_int_equal(counter(f, "bound-functions"), 2);
         assert_int_equal(counter(f, "viommus"), 0);
-        assert_property(f, vm, "Vm", "Charges", "[(\"domain-ids\", \"host\", 3), (\"descriptors\", \"host\", 4)]");
+        assert_property(f, vm, "Vm", "Charges",
+                        "[(\"domain-ids\", \"host\", 3), (\"descriptors\", \"host\", 4)]");
         run_ok(f, vm, "Vm", "MapMemory", "htttu", file, UINT64_C(0), MIB, UINT64_C(0), UINT32_C(1));
         assert_int_equal(counter(f, "pinned-bytes"), MIB);
         run_fails(f, "WrongState", vm, "Vm", "CreateViommu", "s", "ivhd0");

@@ -62,7 +62,8 @@ static int usage(FILE *f) {
                 "Takes over the context of an admitted VM and tries it.\n"
                 "  --memory=BYTES  guest memory (default 4 MiB)\n"
                 "  --hold          then stay, with everything in use, until SIGTERM; SIGUSR1 lets\n"
-                "                  go of the last function, SIGUSR2 takes those attached since\n"
+                "                  go of the last function, SIGUSR2 takes those attached since,\n"
+                "                  SIGHUP tries DMA again (tiers without a guest's tables)\n"
                 "  --no-close      then exit without closing anything\n"
                 "  --die-by=kill   then end by SIGKILL, with everything in use\n"
                 "reference-vmm --alone FUNCTION [OPTION]...\n"
@@ -188,6 +189,7 @@ static bool hold(Vmm *vmm) {
         (void)sigemptyset(&signals);
         (void)sigaddset(&signals, SIGTERM);
         (void)sigaddset(&signals, SIGINT);
+        (void)sigaddset(&signals, SIGHUP);
         (void)sigaddset(&signals, SIGUSR1);
         (void)sigaddset(&signals, SIGUSR2);
         (void)sigprocmask(SIG_BLOCK, &signals, NULL);
@@ -196,7 +198,11 @@ static bool hold(Vmm *vmm) {
                 (void)sigwait(&signals, &signal);
                 if (signal == SIGUSR1)
                         vmm_close_function(vmm);
-                else if (signal != SIGUSR2)
+                else if (signal == SIGHUP) {
+                        if (!check_dma(vmm, "still"))
+                                return false;
+                        say("DMA tried again");
+                } else if (signal != SIGUSR2)
                         return true;
                 else if (!take_more(vmm))
                         return false;
