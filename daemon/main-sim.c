@@ -118,8 +118,11 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
 
 /* A word without a slash is a profile's name. */
 static int find_profile(const char *profile, char **ret) {
-        int r = strchr(profile, '/') ? asprintf(ret, "%s", profile)
-                                     : asprintf(ret, "%s/%s.json", profile_folder(), profile);
+        int r;
+
+        assert(profile);
+        r = strchr(profile, '/') ? asprintf(ret, "%s", profile)
+                                 : asprintf(ret, "%s/%s.json", profile_folder(), profile);
 
         return r < 0 ? -ENOMEM : 0;
 }

@@ -12,7 +12,8 @@
 
 usage() {
         say "usage: tests/check.sh [--long]
-  --long  adds what takes long: the tests labelled so, the quick start in a fresh Debian 12 and 13, more fuzzing
+  --long  adds what takes long: the tests labelled so, coverage, valgrind, the quick start in a fresh Debian 12 and 13, more
+          fuzzing
 Run it as root, or with sudo. What takes minutes to make is kept outside the checkout (AVIOMMU_CACHE, by default
 /var/cache/aviommu-tests)."
 }

@@ -85,6 +85,8 @@ static int check_group(const AdmissionView *view, const VmContext *existing,
         char missing[160] = "";
         size_t length = 0;
 
+        assert(info);
+
         for (size_t i = 0; i < scan->n_functions; i++) {
                 const PciFunctionInfo *member = scan->functions + i;
                 const char *holder;
@@ -185,6 +187,7 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 if (r < 0)
                         return r;
 
+                assert(info);
                 f.host_iommu = info->host_iommu;
                 f.group = info->group;
                 f.managed = request->managed;

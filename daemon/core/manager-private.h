@@ -72,6 +72,9 @@ int record_check_newer(const Manager *m, Problem *reterr_problem);
 /* The VM as it is now; removes its record when it is released. What cannot be written is tried again. */
 void record_vm(Vm *vm);
 
+/* Removes a record that says nothing any more; one that cannot be removed says it again to the next daemon. */
+void record_forget(const Manager *m, RecordKind kind, sd_id128_t id);
+
 /* What tells whether a body says anything new; never 0. */
 uint64_t record_body_hash(const char *body, size_t length);
 

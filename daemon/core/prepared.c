@@ -92,18 +92,6 @@ static int prepared_write(const PreparedContext *pc) {
         return r < 0 ? r : state_store_write(m->records, RECORD_PREPARED, pc->uuid, body);
 }
 
-static void prepared_forget(const PreparedContext *pc) {
-        const Manager *m = pc->manager;
-        int r;
-
-        if (!m->records)
-                return;
-        r = state_store_remove(m->records, RECORD_PREPARED, pc->uuid);
-        if (r < 0)
-                log_msg(LOG_WARNING, "Cannot remove the record of a prepared context: %s",
-                        strerror(-r));
-}
-
 /* ---- its end ---- */
 
 static const char *stored_name(const PreparedContext *pc, char buf[static FD_NAME_SIZE]) {
@@ -133,7 +121,7 @@ static void drop_done(Job *job) {
                 log_msg(LOG_WARNING,
                         "The service manager does not let go of a prepared context: %s",
                         strerror(-pc->result));
-        prepared_forget(pc);
+        record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
         prepared_free(pc);
 }
 
@@ -144,7 +132,7 @@ static void prepared_drop(PreparedContext *pc) {
         pc->result = 0;
         pc->iommufd = fd_close(pc->iommufd);
         if (!fdstore_has(pc->manager->fdstore, stored_name(pc, name))) {
-                prepared_forget(pc);
+                record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
                 prepared_free(pc);
                 return;
         }
@@ -291,7 +279,7 @@ void prepared_use_up(Manager *m, sd_id128_t uuid) {
 
         assert(pc && pc->state == PREPARED_LENT);
         pc->iommufd = -1;
-        prepared_forget(pc);
+        record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
         prepared_free(pc);
 }
 
@@ -314,6 +302,8 @@ void prepared_list_callers(const Manager *m, void (*found)(void *userdata, const
 }
 
 void prepared_free_all(Manager *m) {
-        while (m->prepared)
-                prepared_free(m->prepared);
+        for (PreparedContext *pc = m->prepared, *next; pc; pc = next) {
+                next = pc->next;
+                prepared_free(pc);
+        }
 }

@@ -50,6 +50,14 @@ int record_refuse(const Manager *m, int r, Problem *p) {
         return r;
 }
 
+void record_forget(const Manager *m, RecordKind kind, sd_id128_t id) {
+        int r = m->records ? state_store_remove(m->records, kind, id) : 0;
+
+        if (r < 0)
+                log_msg(LOG_WARNING, "Cannot remove the record %s of %s: %s",
+                        record_kind_to_string(kind), SD_ID128_TO_UUID_STRING(id), strerror(-r));
+}
+
 int record_check_newer(const Manager *m, Problem *p) {
         for (size_t i = 0; i < m->n_kept; i++)
                 if (m->kept[i].verdict == RECORD_NEWER)

@@ -286,7 +286,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         if (d.verdict == RECOVERY_DROP) {
                 say(mine, &d);
                 rec->n_dropped++;
-                return state_store_remove(rec->m->records, RECORD_VM, mine->uuid);
+                record_forget(rec->m, RECORD_VM, mine->uuid);
+                return 0;
         }
 
         r = restore(rec->m, mine, saved);
@@ -334,8 +335,10 @@ static int recover_prepared(Recovery *rec, const LeftRecord *left) {
         r = prepared_record_parse(left->body, left->body_length, &record);
         if (r < 0)
                 return r;
-        if (!fd || fd->claimed || !is_iommufd(rec->m->kernel, fd->fd))
-                return state_store_remove(rec->m->records, RECORD_PREPARED, left->id);
+        if (!fd || fd->claimed || !is_iommufd(rec->m->kernel, fd->fd)) {
+                record_forget(rec->m, RECORD_PREPARED, left->id);
+                return 0;
+        }
 
         r = prepared_recover(rec->m, left->id, &record, &fd->fd);
         fd->claimed = r >= 0;
@@ -403,7 +406,8 @@ static int on_record(void *userdata, const StateEntry *entry) {
         case RECORD_OTHER_BOOT:
                 log_msg(LOG_INFO, "The record %s of %s is of another boot, it is removed.",
                         record_kind_to_string(entry->kind), SD_ID128_TO_UUID_STRING(entry->id));
-                return state_store_remove(rec->m->records, entry->kind, entry->id);
+                record_forget(rec->m, entry->kind, entry->id);
+                return 0;
         case RECORD_NEWER:
                 log_msg(LOG_ERR,
                         "The record %s of %s was written by a newer aviommud. It is kept, and "

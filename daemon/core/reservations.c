@@ -63,14 +63,8 @@ static int reservation_write(const Reservation *reservation) {
 }
 
 static void reservation_forget(const Reservation *reservation) {
-        const Manager *m = reservation->manager;
-        int r;
-
-        if (!m->records || m->stopping) /* the next daemon takes it on */
-                return;
-        r = state_store_remove(m->records, RECORD_RESERVATION, reservation->token);
-        if (r < 0)
-                log_msg(LOG_WARNING, "Cannot remove the record of a reservation: %s", strerror(-r));
+        if (!reservation->manager->stopping) /* or the next daemon takes it on */
+                record_forget(reservation->manager, RECORD_RESERVATION, reservation->token);
 }
 
 /* ---- its end ---- */
@@ -267,8 +261,10 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
                 if (context_find_function(&functions, address))
                         return -EBADMSG;
-                if (claims_find(m, address)) /* by the VM that has used it up */
-                        return state_store_remove(m->records, RECORD_RESERVATION, token);
+                if (claims_find(m, address)) { /* by the VM that has used it up */
+                        record_forget(m, RECORD_RESERVATION, token);
+                        return 0;
+                }
                 r = context_add_function(
                         &functions,
                         &(ContextFunction){ .address = *address, .cdev = -1, .unplug_fd = -1 });
@@ -277,7 +273,8 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
                 return r;
         if (record->deadline_usec <= now_usec) {
                 log_msg(LOG_INFO, "A reservation has expired while the daemon was down.");
-                return state_store_remove(m->records, RECORD_RESERVATION, token);
+                record_forget(m, RECORD_RESERVATION, token);
+                return 0;
         }
 
         r = ledger_restore(m->ledger, &charges, &receipt);
@@ -313,11 +310,13 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
 }
 
 int manager_unreserve(Manager *m, const char *token, uid_t uid, Problem *p) {
-        Reservation *reservation;
+        Reservation *reservation = NULL;
         int r;
 
         r = reservation_find(m, token, uid, &reservation, p);
-        if (r >= 0)
-                reservation_free(reservation);
-        return r;
+        if (r < 0)
+                return r;
+        assert(reservation);
+        reservation_free(reservation);
+        return 0;
 }

@@ -17,6 +17,7 @@ static size_t value_size_max(const JsonField *field) {
 }
 
 static size_t count_of(const JsonField *field, const void *object) {
+        assert(object); /* no list holds lists */
         return *(const size_t *)((const char *)object + field->count_offset);
 }
 

@@ -5,6 +5,8 @@
 # The tests that take long, on the build that finds the most.
 long_steps() {
         ctest_step long sanitize -L long
+        step build-coverage build coverage && step coverage tests/lib/coverage
+        step memcheck run tests/lib/memcheck build/development
 }
 
 # The quick start as a newcomer has it.

@@ -5,10 +5,13 @@
 static_steps() {
         step format check_format
         step cppcheck check_cppcheck
+        step analyzer-clang run tests/lib/analyze clang build/development
+        step analyzer-gcc run tests/lib/analyze gcc build/development
         step shellcheck check_shell
         step xml check_xml
         step manuals check_manuals
         step words run tests/lib/words build/development
+        step threats run tests/lib/threats
 }
 
 # Prints the C files of the project.

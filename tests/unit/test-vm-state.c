@@ -139,8 +139,25 @@ static void words(void **state) {
         assert_aborts((void)leash_kind_to_string(_LEASH_KIND_MAX));
 }
 
+static void states_have_names(void **state) {
+        static const char *const others[] = { "", "bind", "boundless", "Bound", "invalid" };
+        VmState parsed = VM_BOUND;
+
+        (void)state;
+        for (VmState s = 0; s < _VM_STATE_MAX; s++) {
+                assert_ok(vm_state_from_string(vm_state_to_string(s), &parsed));
+                assert_int_equal(parsed, s);
+        }
+        for_each_case(other, others) {
+                parsed = VM_BOUND;
+                assert_error(vm_state_from_string(*other, &parsed), EINVAL);
+                assert_int_equal(parsed, VM_BOUND);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(states_have_names),
                 cmocka_unit_test(whole_table),
                 cmocka_unit_test(every_state_is_reached),
                 cmocka_unit_test(every_state_can_be_released),
