@@ -59,7 +59,7 @@ static int call_with_request(Ctl *ctl, const char *member, const CallOptions *op
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        if (ctl->request.is_held && ctl->request.leash_pidfd >= 0)
+        if (ctl->request.is_held && (ctl->request.leash_pidfd >= 0 || ctl->request.is_reported))
                 return ctl_usage(ctl, "--hold and --leash= exclude each other");
 
         r = client_new_call(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, member, &m,
@@ -99,15 +99,7 @@ static void plan_json(const Plan *p, const char *uuid, Output *o) {
 static void print_plan(const Plan *p, Output *o) {
         static const TableColumn columns[] = { { "", TABLE_RIGHT }, { "", TABLE_WRAP } };
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), false);
-        char *viommus = alloc_printf("%s", p->viommus.n > 0 ? "" : "-");
-
-        for (size_t i = 0; i < p->viommus.n; i++) {
-                char *longer = alloc_printf("%s%s%s", viommus, i > 0 ? " " : "",
-                                            p->viommus.items[i]);
-
-                free(viommus);
-                viommus = longer;
-        }
+        _cleanup_free_ char *viommus = string_list_join(&p->viommus);
 
         TABLE_ADD(t, "Admitted:", p->is_admitted ? "yes" : "no");
         table_colour(t, 1, p->is_admitted ? TABLE_GOOD : TABLE_BAD);
@@ -115,7 +107,6 @@ static void print_plan(const Plan *p, Output *o) {
         TABLE_ADD(t, "Handover:", cell_or_dash(p->handover));
         TABLE_ADD(t, "vIOMMUs on:", viommus);
         table_print(t, o);
-        free(viommus);
 
         if (p->functions.n > 0) {
                 output_printf(o, "\n");
@@ -253,7 +244,7 @@ int verb_create(Ctl *ctl, int argc, char **argv) {
 
         if (ctl->request.is_held)
                 return hold_vm(ctl, uuid);
-        if (ctl->request.leash_pidfd < 0)
+        if (ctl->request.leash_pidfd < 0 && !ctl->request.is_reported)
                 warn_of_no_leash(ctl, uuid, path);
         return 0;
 }

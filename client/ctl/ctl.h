@@ -20,6 +20,7 @@ typedef struct Ctl {
         bool probe;        /* host */
         bool is_read_only; /* map */
         bool is_forced;    /* destroy */
+        bool is_dry_run;   /* reclaim */
 
         /* While a VM is held: that others took it down, and why, as VmRemoved says it. */
         bool is_removed;
@@ -75,6 +76,7 @@ int verb_confirm(Ctl *ctl, int argc, char **argv);
 int verb_viommu(Ctl *ctl, int argc, char **argv);
 int verb_cancel(Ctl *ctl, int argc, char **argv);
 int verb_destroy(Ctl *ctl, int argc, char **argv);
+int verb_reclaim(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
 
 /* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */
@@ -85,6 +87,9 @@ int hold_prepare(Ctl *ctl, const char *uuid);
 
 /* Destroys one VM; with @force also one whose VMM lives. Returns 0 or a negative errno (failure set). */
 int vm_destroy(Ctl *ctl, const char *uuid, bool force);
+
+/* How many are quarantined, 1000 at most. Returns 0 or a negative errno (failure set). */
+int ctl_count_quarantined(Ctl *ctl, size_t *ret);
 
 /* A mistake on the command line. Returns -EINVAL. */
 int ctl_usage(Ctl *ctl, const char *format, ...) _printf_(2, 3);

@@ -70,15 +70,19 @@ static void print_vms(const VmRows *l, Output *o) {
                 { "FUNCTIONS", TABLE_RIGHT | TABLE_EXTRA },
         };
         _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), true);
+        size_t n_quarantined = 0;
 
         for (size_t i = 0; i < l->n; i++) {
                 const VmRow *v = &l->items[i];
 
+                n_quarantined += streq(v->state, "quarantined");
                 TABLE_ADD(t, v->uuid, cell_or_dash(v->name), v->tier, v->handover, v->state,
                           FORMAT_COUNT(v->n_functions));
                 table_colour(t, 4, state_colour(v->state));
         }
         table_print(t, o);
+        if (n_quarantined > 0 && o->legend)
+                output_printf(o, "\n%zu quarantined, see `aviommuctl reclaim`.\n", n_quarantined);
 }
 
 int verb_list(Ctl *ctl, int argc, char **argv) {

@@ -184,8 +184,10 @@ static int take_options(Ctl *ctl, const Verb *verb, int argc, char **argv, Wishe
                         return -EINVAL;
                 }
                 r = take_global_option(ctl, id, optarg, wishes);
-                if (r == -ENOENT)
+                if (r == -ENOENT) {
+                        assert(verb); /* without one, getopt_long() knows the global options only */
                         r = verb->option(ctl, id, optarg);
+                }
                 if (r < 0)
                         return r;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl/render.h"
 
+#include "lib/alloc.h"
 #include "lib/format.h"
 #include "lib/table.h"
 
@@ -8,6 +9,18 @@ char *format_amount(const char *kind, uint64_t amount, char *buf) {
         bool in_bytes = streq(kind, "contiguous-memory") || streq(kind, "pinned-memory");
 
         return in_bytes ? format_bytes(amount, buf) : format_count(amount, buf);
+}
+
+char *string_list_join(const StringList *l) {
+        char *all = alloc_printf("%s", l->n > 0 ? l->items[0] : "-");
+
+        for (size_t i = 1; i < l->n; i++) {
+                char *longer = alloc_printf("%s %s", all, l->items[i]);
+
+                free(all);
+                all = longer;
+        }
+        return all;
 }
 
 Doc *resources_to_doc(const ResourceList *l) {

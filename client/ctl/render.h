@@ -10,6 +10,9 @@
 /* An amount of a resource of this kind: bytes with a suffix, everything else as a number. Returns @buf. */
 char *format_amount(const char *kind, uint64_t amount, char *buf);
 
+/* The strings with spaces between them, "-" for none; the caller frees it. */
+char *string_list_join(const StringList *l);
+
 Doc *resources_to_doc(const ResourceList *l);
 Doc *charges_to_doc(const ChargeList *l);
 Doc *vm_functions_to_doc(const VmFunctionList *l, const char *last_key);

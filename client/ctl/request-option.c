@@ -98,8 +98,11 @@ int request_option(Ctl *ctl, int id, const char *argument) {
                 q->has_guest_domains = true;
                 return 0;
         case OPTION_LEASH:
-                if (q->leash_pidfd >= 0)
+                if (q->leash_pidfd >= 0 || q->is_reported)
                         return ctl_usage(ctl, "--leash= is given twice");
+                q->is_reported = streq(argument, "agent");
+                if (q->is_reported)
+                        return 0;
                 q->leash_pidfd = pidfd_from_argument(ctl, argument);
                 return MIN(q->leash_pidfd, 0);
         case OPTION_HOLD:

@@ -120,6 +120,8 @@ int request_append(const Request *q, sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "guest-domains", "u", q->n_guest_domains);
         if (r >= 0 && q->is_held)
                 r = sd_bus_message_append(m, "{sv}", "leash", "s", "caller");
+        if (r >= 0 && q->is_reported)
+                r = sd_bus_message_append(m, "{sv}", "leash", "s", "agent");
         if (r >= 0 && q->leash_pidfd >= 0)
                 r = sd_bus_message_append(m, "{sv}", "leash-pidfd", "h", q->leash_pidfd);
         if (r < 0)

@@ -22,8 +22,9 @@ typedef struct Request {
         bool has_memory, has_guest_domains;
         uint64_t memory_bytes;
         uint32_t n_guest_domains;
-        int leash_pidfd; /* -1: none */
-        bool is_held;    /* --hold: the leash is our own bus name */
+        int leash_pidfd;  /* -1: none */
+        bool is_held;     /* --hold: the leash is our own bus name */
+        bool is_reported; /* --leash=agent */
 } Request;
 
 void request_done(Request *q);

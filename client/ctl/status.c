@@ -12,6 +12,9 @@
 #include "lib/reply.h"
 #include "lib/table.h"
 
+/* ListQuarantined names no more. */
+#define QUARANTINED_MAX 1000
+
 typedef struct Tier {
         const char *name, *reason;
         bool is_available;
@@ -28,6 +31,8 @@ typedef struct Status {
         StringList problems;
         ResourceList resources;
         uint32_t n_vms, n_reservations, n_functions, n_host_iommus;
+        size_t n_quarantined;
+        bool may_count; /* anybody may read the rest, but not ask what is quarantined */
 } Status;
 
 static int read_tier(sd_bus_message *m, void *userdata) {
@@ -75,6 +80,10 @@ static void status_json(const Status *s, Output *o) {
         doc_add_string(d, "kernel", s->kernel);
         doc_add_string(d, "kernel_level", s->kernel_level);
         doc_add_number(d, "n_vms", s->n_vms);
+        if (s->may_count)
+                doc_add_number(d, "n_quarantined", s->n_quarantined);
+        else
+                doc_add_null(d, "n_quarantined");
         doc_add_number(d, "n_reservations", s->n_reservations);
         doc_add_number(d, "n_functions", s->n_functions);
         doc_add_number(d, "n_host_iommus", s->n_host_iommus);
@@ -102,6 +111,15 @@ static void print_facts(const Status *s, Output *o) {
         TABLE_ADD(t, "Kernel:", s->kernel);
         TABLE_ADD(t, "Kernel level:", s->kernel_level);
         TABLE_ADD(t, "VMs:", FORMAT_COUNT(s->n_vms));
+        if (s->n_quarantined > 0) {
+                _cleanup_free_ char *text = alloc_printf(
+                        "%zu%s, see `aviommuctl reclaim`", s->n_quarantined,
+                        s->n_quarantined >= QUARANTINED_MAX ? " or more" : "");
+
+                TABLE_ADD(t, "Quarantined:", text);
+                table_colour(t, 1, TABLE_BAD);
+        } else
+                TABLE_ADD(t, "Quarantined:", s->may_count ? "0" : "-");
         TABLE_ADD(t, "Reservations:", FORMAT_COUNT(s->n_reservations));
         TABLE_ADD(t, "Functions:", FORMAT_COUNT(s->n_functions));
         TABLE_ADD(t, "Host IOMMUs:", FORMAT_COUNT(s->n_host_iommus));
@@ -144,6 +162,10 @@ int verb_status(Ctl *ctl, int argc, char **argv) {
         r = reply_read_fields(m, status_fields, ELEMENTSOF(status_fields), &s);
         if (r < 0)
                 return failure_set_malformed(&ctl->failure, "GetAll of the Manager");
+        r = ctl_count_quarantined(ctl, &s.n_quarantined);
+        if (r < 0 && ctl->failure.exit_code != CLIENT_EXIT_DENIED)
+                return r;
+        s.may_count = r >= 0;
 
         if (ctl->out.json != JSON_OFF) {
                 status_json(&s, &ctl->out);

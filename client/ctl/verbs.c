@@ -9,6 +9,7 @@ enum {
         OPTION_PROBE = 0x300,
         OPTION_READ_ONLY,
         OPTION_FORCE,
+        OPTION_DRY_RUN,
 };
 
 static int host_option(Ctl *ctl, int id, const char *argument) {
@@ -29,6 +30,12 @@ static int destroy_option(Ctl *ctl, int id, const char *argument) {
         return 0;
 }
 
+static int reclaim_option(Ctl *ctl, int id, const char *argument) {
+        (void)argument;
+        ctl->is_dry_run = id == OPTION_DRY_RUN;
+        return 0;
+}
+
 static const CtlOption host_options[] = {
         { "probe", NULL, OPTION_PROBE,
           "Find out the kernel level; resets an idle function on vfio-pci" },
@@ -44,7 +51,8 @@ static const CtlOption request_options[] = {
         { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
         { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
         { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
-        { "leash", "PID", OPTION_LEASH, "Take the VM down when this process ends" },
+        { "leash", "PID|agent", OPTION_LEASH,
+          "Take the VM down when this process ends, or when the agent says so" },
         { "hold", NULL, OPTION_HOLD, "Stay, and take the VM down on Ctrl-C or the end of input" },
 };
 
@@ -59,6 +67,10 @@ static const CtlOption map_options[] = {
 
 static const CtlOption destroy_options[] = {
         { "force", NULL, OPTION_FORCE, "Also a VM whose VMM is alive and has its context" },
+};
+
+static const CtlOption reclaim_options[] = {
+        { "dry-run", NULL, OPTION_DRY_RUN, "Say what would be given up, and do not do it" },
 };
 
 #define OPTIONS(array) .options = (array), .n_options = ELEMENTSOF(array)
@@ -168,6 +180,15 @@ const Verb verbs[] = {
           OPTIONS(destroy_options),
           .option = destroy_option,
           .run = verb_destroy },
+        { .name = "reclaim",
+          .arguments = "[VM]",
+          .summary = "Give up what is quarantined, or list it",
+          .text = "Its charges return and its functions count as free; nothing is taken from "
+                  "whoever holds it still.",
+          .max_args = 1,
+          OPTIONS(reclaim_options),
+          .option = reclaim_option,
+          .run = verb_reclaim },
         { .name = "monitor",
           .summary = "Show changes as they happen",
           .text = "Ends on Ctrl-C, or when nobody reads any more.",

@@ -25,7 +25,8 @@ typedef struct Advice {
         "Start it with `systemctl start aviommud`, or check --address= and AVIOMMU_BUS_ADDRESS."
 #define NEXT_DENIED                                                                                \
         "Run it as root, or ask the administrator for the polkit action org.aviommu1.look (to "    \
-        "look) or org.aviommu1.manage (to change)."
+        "look), org.aviommu1.manage (to change) or org.aviommu1.reclaim (to give up what is "      \
+        "quarantined)."
 #define NEXT_USED                                                                                  \
         "`aviommuctl list` shows who could give something back, `aviommuctl status` how much "     \
         "there is."
@@ -87,6 +88,10 @@ static const Advice advices[] = {
         { "NoFreeDomainId", CLIENT_EXIT_EXHAUSTED,
           "Ask for less with --guest-domains=, or see `aviommuctl list` for who could give "
           "some back." },
+        { "NoFreeDescriptor", CLIENT_EXIT_EXHAUSTED,
+          "See `aviommuctl list` for who could give some back, or raise FileDescriptorStoreMax= "
+          "and "
+          "LimitNOFILE= of aviommud.service, and MaxDescriptors=." },
         { "NoPinnableMemory", CLIENT_EXIT_EXHAUSTED,
           "Ask for less with --memory=, see `aviommuctl list` for who could give some back, or "
           "raise the limit: aviommud.conf(5)." },
@@ -113,6 +118,7 @@ static const Advice advices[] = {
           "whether the VM is quarantined." },
         { "StorageFailed", CLIENT_EXIT_FAILED,
           "See whether /run is full or read-only; `journalctl -u aviommud` has more." },
+        { "NewerRecord", CLIENT_EXIT_FAILED, "`aviommuctl reclaim` lists such records." },
         { "AccessDenied", CLIENT_EXIT_DENIED, NEXT_DENIED },
 };
 

@@ -9,7 +9,8 @@
 #include "bus/bus-path.h"
 
 /* What is kept for a caller who may not call yet. The longest request, for MaxFunctionsPerVm=1024, has less than this. */
-#define MESSAGE_BYTES_MAX ((size_t)256 * 1024)
+#define MESSAGE_BYTES_MAX       ((size_t)256 * 1024)
+#define LARGE_MESSAGE_BYTES_MAX ((size_t)2048 * 1024)
 
 /* Somebody who has called, for as long as his name lives. */
 struct Caller {
@@ -109,23 +110,22 @@ static int measure_items(sd_bus_message *m, size_t *left) {
         return r;
 }
 
-static int check_size(sd_bus_message *m, Problem *p) {
-        size_t left = MESSAGE_BYTES_MAX;
+static int check_size(sd_bus_message *m, size_t max_bytes, Problem *p) {
+        size_t left = max_bytes;
         int r;
 
         r = measure_items(m, &left);
         if (r == -E2BIG)
-                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, MESSAGE_BYTES_MAX + 1,
-                                           MESSAGE_BYTES_MAX,
+                return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, max_bytes + 1, max_bytes,
                                            "The arguments of %s are longer than %zu KiB.",
-                                           sd_bus_message_get_member(m), MESSAGE_BYTES_MAX / 1024);
+                                           sd_bus_message_get_member(m), max_bytes / 1024);
         if (r >= 0)
                 r = sd_bus_message_rewind(m, true);
         return r < 0 ? r : 0;
 }
 
-int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
-                   sd_bus_error *error) {
+static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                 size_t max_bytes, sd_bus_error *error) {
         const char *sender = sd_bus_message_get_sender(m);
         uint64_t limit = bus->manager->config.max_operations_per_caller;
         Caller *caller = sender ? caller_get(bus, sender) : NULL;
@@ -142,7 +142,7 @@ int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler h
                                         sender, caller->n_calls);
                 return bus_error_set(error, r, &p);
         }
-        r = check_size(m, &p);
+        r = check_size(m, max_bytes, &p);
         if (r < 0)
                 return bus_error_set(error, r, &p);
 
@@ -164,6 +164,16 @@ int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler h
                 return r;
         }
         return 1;
+}
+
+int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                   sd_bus_error *error) {
+        return start(bus, m, action, handler, MESSAGE_BYTES_MAX, error);
+}
+
+int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                         sd_bus_error *error) {
+        return start(bus, m, action, handler, LARGE_MESSAGE_BYTES_MAX, error);
 }
 
 const char *bus_call_get_sender(const BusCall *call) {

@@ -30,6 +30,10 @@ struct BusCall {
 int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
                    sd_bus_error *error);
 
+/* The same for a method whose arguments may be as long as 2 MiB rather than 256 KiB. */
+int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+                         sd_bus_error *error);
+
 /* The unique name of who calls. */
 const char *bus_call_get_sender(const BusCall *call);
 

@@ -8,7 +8,7 @@
 #include "bus/bus-request.h"
 
 #define LIST_MAX   1000
-#define REPORT_MAX 65536
+#define REPORT_MAX 32768
 
 /* ---- ListQuarantined ---- */
 
@@ -232,5 +232,5 @@ static int report_vms(BusCall *call) {
 }
 
 int bus_method_report_vms(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, report_vms, error);
+        return bus_call_start_large(userdata, m, ACTION_MANAGE, report_vms, error);
 }

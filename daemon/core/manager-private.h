@@ -32,8 +32,8 @@ void manager_notify_capacity(Manager *m);
 /* ---- claims (claims.c) ---- */
 
 /* Claims all functions listed in @ctx for @vm or for @reservation, or none. What @reservation holds already is lent to @vm: it
- * goes back with claims_remove_all(), unless reservation_use_up() comes first. Returns 0 or -ENOMEM. That they are free is
- * the admission's to know (asserted). */
+ * goes back with claims_remove_all(), unless reservation_use_up() comes first. With @vm NULL, what a VM has already is lent to it by
+ * @reservation from here on. Returns 0 or -ENOMEM. That they are free is the admission's to know (asserted). */
 int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx);
 int claims_add_one(Manager *m, Vm *vm, const PciAddress *function);
 void claims_remove(Manager *m, const PciAddress *function);
@@ -114,6 +114,9 @@ void vm_on_leash_ended(Leash *leash, const char *reason);
 
 /* What a VM that is draining held goes back: it is released. */
 void release_finish(Vm *vm);
+
+/* It could not be shown to be gone, for the reason that *op has. */
+void release_quarantine(Operation *op);
 
 /* ---- detaching (detach.c) ---- */
 

@@ -61,7 +61,11 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 static void done(Operation *op) {
         Vm *vm = op->vm;
 
-        if (vm->state == VM_DRAINING)
+        if (vm->state != VM_DRAINING)
+                return;
+        if (op->result < 0)
+                release_quarantine(op);
+        else
                 release_finish(vm);
 }
 
@@ -100,9 +104,13 @@ static void let_go_run(Job *job) {
         LetGo *let_go = container_of(job, LetGo, job);
 
         FdStore *fdstore = let_go->manager->fdstore;
-        char prefix[FD_NAME_SIZE];
+        char name[FD_NAME_SIZE];
 
-        let_go->result = fdstore_remove_all(fdstore, fd_name_format_prefix(let_go->uuid, prefix));
+        let_go->result = fdstore_remove_all(fdstore, fd_name_format_prefix(let_go->uuid, name));
+        if (let_go->result >= 0)
+                let_go->result = fdstore_remove(
+                        fdstore,
+                        fd_name_format(&(FdName){ FD_ROLE_PREPARED, let_go->uuid, {} }, name));
         if (let_go->result >= 0)
                 let_go->result = fdstore_barrier(fdstore);
 }
@@ -133,6 +141,7 @@ bool manager_has_kept_record(const Manager *m, sd_id128_t uuid) {
 int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, void *userdata,
                            Problem *p) {
         KeptRecord *kept = find_kept(m, uuid);
+        bool is_newer = kept && kept->verdict == RECORD_NEWER;
         LetGo *let_go;
         int r;
 
@@ -145,7 +154,7 @@ int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, 
         if (!let_go)
                 return -ENOMEM;
 
-        r = kept->verdict == RECORD_NEWER ? state_store_set_aside(m->records, kept->kind, uuid) : 0;
+        r = is_newer ? state_store_set_aside(m->records, kept->kind, uuid) : 0;
         if (r < 0) {
                 free(let_go);
                 return record_refuse(m, r, p);
@@ -160,6 +169,11 @@ int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, 
                            .result = -ECANCELED,
                            .answer = answer,
                            .userdata = userdata };
-        workers_submit(m->workers, &let_go->job);
+        if (is_newer)
+                workers_submit(m->workers, &let_go->job);
+        else { /* what a damaged one had was let go at the start; what the UUID has now is another's */
+                let_go->result = 0;
+                let_go_done(&let_go->job);
+        }
         return 0;
 }

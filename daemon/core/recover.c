@@ -120,14 +120,25 @@ static int claim_fd(LeftFd *left) {
 
 /* ---- a VM ---- */
 
-static RecoveryWitness find_witness(const LeftFd *leash) {
+static RecoveryWitness look_at(const LeftFd *leash) {
         bool ended;
 
-        if (!leash || fd_verify_pidfd(leash->fd) < 0)
-                return WITNESS_MISSING;
-        if (pidfd_has_ended(leash->fd, &ended) < 0)
+        if (!leash || fd_verify_pidfd(leash->fd) < 0 || pidfd_has_ended(leash->fd, &ended) < 0)
                 return WITNESS_MISSING;
         return ended ? WITNESS_ENDED : WITNESS_ALIVE;
+}
+
+/* Where one leash was taking another one's place, nobody was answered: either will do, and one that is alive is better. */
+static RecoveryWitness find_witness(const Recovery *rec, sd_id128_t uuid, LeftFd **ret_leash) {
+        LeftFd *first = find_fd(rec, FD_ROLE_LEASH, uuid, NULL),
+               *second = find_fd(rec, FD_ROLE_LEASH2, uuid, NULL);
+        RecoveryWitness witness = look_at(first);
+
+        *ret_leash = first;
+        if (witness == WITNESS_ALIVE || look_at(second) == WITNESS_MISSING)
+                return witness;
+        *ret_leash = second;
+        return look_at(second);
 }
 
 static bool exists(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id) {
@@ -262,8 +273,7 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         Vm *mine = *vm;
         _cleanup_free_ RecoveryFunction *functions = new0(
                 RecoveryFunction, MAX(mine->context.n_functions, (size_t)1));
-        LeftFd *iommufd = find_iommufd(rec, mine->uuid),
-               *leash = find_fd(rec, FD_ROLE_LEASH, mine->uuid, NULL);
+        LeftFd *iommufd = find_iommufd(rec, mine->uuid), *leash;
         Kernel *k = rec->m->kernel;
         RecoveryFacts facts = {
                 .context = &mine->context,
@@ -271,7 +281,7 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
                 .leash = saved->leash,
                 .end_reason = mine->end_reason,
                 .iommufd = iommufd,
-                .witness = find_witness(leash),
+                .witness = find_witness(rec, mine->uuid, &leash),
                 .functions = functions,
         };
         RecoveryDecision d;
@@ -501,7 +511,7 @@ int manager_recover(Manager *m) {
 
         for (size_t i = 0; i < rec.n_later; i++)
                 free(rec.later[i].body);
-        for (size_t i = 0; i < rec.n_fds; i++)
+        for (size_t i = 0; rec.fds && i < rec.n_fds; i++)
                 fd_close(rec.fds[i].fd);
         free(rec.later);
         free(rec.fds);

@@ -69,7 +69,7 @@ static int run(Operation *op, Kernel *k, Problem *p) {
         return r;
 }
 
-static void quarantine(Operation *op) {
+void release_quarantine(Operation *op) {
         Vm *vm = op->vm;
         bool news = !streq(vm->state_reason, op->problem.text);
 
@@ -104,7 +104,7 @@ static void done(Operation *op) {
                 return;
         }
         if (op->result < 0) {
-                quarantine(op);
+                release_quarantine(op);
                 return;
         }
 

@@ -119,11 +119,32 @@ static int take_back_viommus(Operation *op, Kernel *k) {
         return 0;
 }
 
+/* What is half attached is out of the way before its leftovers are looked for; that it goes is another operation's to see to. */
+static int let_go_of_draining(Operation *op, Kernel *k, Problem *p) {
+        VmContext *work = &op->work;
+
+        for (size_t i = 0; i < work->n_functions; i++) {
+                ContextFunction *f = work->functions + i;
+                int r;
+
+                if (!f->draining || work->handover != HANDOVER_DAEMON)
+                        continue;
+                r = context_unstore_function(op->vm->manager->fdstore, op->vm->uuid, &f->address,
+                                             p);
+                if (r < 0)
+                        return r;
+                (void)context_unrealize_function(k, work, f, NULL);
+        }
+        return 0;
+}
+
 static int run(Operation *op, Kernel *k, Problem *p) {
         VmContext *work = &op->work;
         int r;
 
         r = hand_over(op, p);
+        if (r >= 0)
+                r = let_go_of_draining(op, k, p);
         if (r >= 0)
                 r = take_back_mappings(op, k);
         if (r >= 0)

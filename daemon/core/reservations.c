@@ -240,6 +240,14 @@ static int reserve(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid, Reser
         return r;
 }
 
+/* Whether the VM that the reservation was for has it; a VM that was never granted gives it back. */
+static bool is_used_up(const Manager *m, const PciAddress *function) {
+        const Claim *claim = claims_find(m, function);
+
+        return claim && !(claim->vm && !claim->reservation && claim->vm->end_reason &&
+                          streq(claim->vm->end_reason, VM_END_FAILED));
+}
+
 int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
                         uint64_t now_usec) {
         _cleanup_(demand_set_done) DemandSet charges = {};
@@ -261,7 +269,7 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
                 if (context_find_function(&functions, address))
                         return -EBADMSG;
-                if (claims_find(m, address)) { /* by the VM that has used it up */
+                if (is_used_up(m, address)) {
                         record_forget(m, RECORD_RESERVATION, token);
                         return 0;
                 }

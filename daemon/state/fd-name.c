@@ -19,6 +19,9 @@ char *fd_name_format(const FdName *name, char buf[static FD_NAME_SIZE]) {
         case FD_ROLE_LEASH:
                 (void)snprintf(buf, FD_NAME_SIZE, VM "%s-leash", uuid);
                 break;
+        case FD_ROLE_LEASH2:
+                (void)snprintf(buf, FD_NAME_SIZE, VM "%s-second-leash", uuid);
+                break;
         case FD_ROLE_CDEV:
                 (void)snprintf(buf, FD_NAME_SIZE, VM "%s" CDEV "%04x.%02x.%02x.%x", uuid,
                                a->segment, a->bus, a->devfn >> 3, a->devfn & 7);
@@ -59,6 +62,8 @@ static int name_split(const char *s, FdName *ret) {
                 return 0;
         if (streq(s, "-leash"))
                 ret->role = FD_ROLE_LEASH;
+        if (streq(s, "-second-leash"))
+                ret->role = FD_ROLE_LEASH2;
         if (strncmp(s, CDEV, strlen(CDEV)) != 0)
                 return 0;
         ret->role = FD_ROLE_CDEV;

@@ -7,7 +7,7 @@
  * Pure.
  *
  *      vm-<uuid, 32 lower-case hex digits>-iommufd
- *      vm-<uuid>-leash
+ *      vm-<uuid>-leash, vm-<uuid>-second-leash
  *      vm-<uuid>-cdev-SSSS.BB.DD.F         (FDNAME= takes no colon)
  *      prepared-<uuid>
  */
@@ -20,6 +20,7 @@
 typedef enum FdRole {
         FD_ROLE_IOMMUFD,
         FD_ROLE_LEASH,
+        FD_ROLE_LEASH2, /* of a leash that takes another one's place: both are there for a moment */
         FD_ROLE_CDEV,
         FD_ROLE_PREPARED,
         _FD_ROLE_MAX,

@@ -28,6 +28,18 @@ static int add(FdStore *store, const FdName *name, int fd, bool *news) {
         return r;
 }
 
+/* The new one is there before the old one goes, so that there is one at any moment. */
+static int replace_leash(FdStore *store, sd_id128_t uuid, int pidfd, bool *news) {
+        const FdName names[] = { { FD_ROLE_LEASH, uuid, {} }, { FD_ROLE_LEASH2, uuid, {} } };
+        bool other = fdstore_has(store, FD_NAME_STRING(names));
+        int r;
+
+        r = fdstore_remove(store, FD_NAME_STRING(names + other)); /* left by an earlier failure */
+        if (r >= 0)
+                r = add(store, names + other, pidfd, news);
+        return r < 0 ? r : fdstore_remove(store, FD_NAME_STRING(names + !other));
+}
+
 int context_store(FdStore *store, sd_id128_t uuid, const VmContext *ctx, int leash_pidfd,
                   Problem *reterr_problem) {
         bool news = false;
@@ -39,13 +51,8 @@ int context_store(FdStore *store, sd_id128_t uuid, const VmContext *ctx, int lea
         for (size_t i = 0; i < ctx->n_functions && r >= 0; i++)
                 r = add(store, &(FdName){ FD_ROLE_CDEV, uuid, ctx->functions[i].address },
                         ctx->functions[i].cdev, &news);
-        if (leash_pidfd >= 0 && r >= 0) {
-                const FdName name = { FD_ROLE_LEASH, uuid, {} };
-
-                r = fdstore_remove(store, FD_NAME_STRING(&name));
-                if (r >= 0)
-                        r = add(store, &name, leash_pidfd, &news);
-        }
+        if (leash_pidfd >= 0 && r >= 0)
+                r = replace_leash(store, uuid, leash_pidfd, &news);
         if (r >= 0 && news)
                 r = fdstore_barrier(store);
         return refuse(r, reterr_problem);
@@ -92,7 +99,8 @@ int context_unstore_functions(FdStore *store, sd_id128_t uuid, const VmContext *
 
 int context_unstore(FdStore *store, sd_id128_t uuid, const VmContext *ctx,
                     Problem *reterr_problem) {
-        static const FdRole roles[] = { FD_ROLE_IOMMUFD, FD_ROLE_PREPARED, FD_ROLE_LEASH };
+        static const FdRole roles[] = { FD_ROLE_IOMMUFD, FD_ROLE_PREPARED, FD_ROLE_LEASH,
+                                        FD_ROLE_LEASH2 };
         bool news = false;
         int r;
 

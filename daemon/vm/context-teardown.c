@@ -250,12 +250,15 @@ static int release_functions(Kernel *k, VmContext *ctx, Problem *p) {
 }
 
 int context_destroy_unlisted(Kernel *k, const VmContext *ctx) {
-        size_t left;
-
         assert(!ctx->shared);
 
-        left = sweep(k, ctx->iommufd, ctx);
-        return left > 0 ? -EBUSY : 0;
+        /* A function that has just been closed may be on it for a moment (is_bound()). */
+        for (long pause_nsec = 1000000; sweep(k, ctx->iommufd, ctx) > 0; pause_nsec *= 2) {
+                if (pause_nsec > CLOSE_PAUSE_MAX_NSEC)
+                        return -EBUSY;
+                (void)nanosleep(&(struct timespec){ .tv_nsec = pause_nsec }, NULL);
+        }
+        return 0;
 }
 
 /* Whether somebody else holds a function; the daemon closes its own. */

@@ -53,8 +53,8 @@ static void child_begin(pid_t parent) {
                 _exit(EXIT_FAILURE);
 }
 
-/* Starts a program that is given @inherited under its own number, and @log as its stderr (-1: none). */
-static pid_t spawn(const char *const argv[], int inherited, int log) {
+/* Starts a program that is given @inherited under its own number, @log as its stderr (-1: none), and what @manager keeps. */
+static pid_t spawn(const char *const argv[], int inherited, int log, ServiceManager *manager) {
         pid_t parent = getpid(), pid = fork();
 
         assert_true(pid >= 0);
@@ -64,6 +64,8 @@ static pid_t spawn(const char *const argv[], int inherited, int log) {
                         (void)fcntl(inherited, F_SETFD, 0);
                 if (log >= 0)
                         (void)dup2(log, STDERR_FILENO);
+                if (manager)
+                        service_manager_enter(manager);
                 (void)execvp(argv[0], (char **)(uintptr_t)argv);
                 (void)fprintf(stderr, "cannot run %s: %s\n", argv[0], strerror(errno));
                 _exit(127);
@@ -153,11 +155,11 @@ static void start_bus(Fixture *f) {
                 (void)snprintf(config, sizeof(config), "--config-file=%s", path);
                 f->bus_pid = spawn((const char *[]){ "dbus-daemon", config, "--nofork",
                                                      "--nopidfile", print, NULL },
-                                   pipe_fds[1], -1);
+                                   pipe_fds[1], -1, NULL);
         } else {
                 (void)snprintf(address, sizeof(address), "--address=%s", f->address);
                 f->bus_pid = spawn((const char *[]){ BROKER_LAUNCH, address, print, NULL },
-                                   pipe_fds[1], -1);
+                                   pipe_fds[1], -1, NULL);
         }
         (void)close(pipe_fds[1]);
         if (read(pipe_fds[0], line, sizeof(line) - 1) <= 0)
@@ -165,16 +167,25 @@ static void start_bus(Fixture *f) {
         (void)close(pipe_fds[0]);
 }
 
-static void start_daemon(Fixture *f) {
-        char config[96], config_option[128], profile[512], bus[160], state[128];
+bool fixture_has_owner(Fixture *f) {
+        sd_bus_message *reply = ask(f, "/org/freedesktop/DBus", "org.freedesktop.DBus",
+                                    "NameHasOwner", "s", "org.aviommu1");
+        int there;
+
+        assert_true(sd_bus_message_read(reply, "b", &there) >= 0);
+        sd_bus_message_unref(reply);
+        return there;
+}
+
+void fixture_launch_daemon(Fixture *f) {
+        char config[96], config_option[128], profile[512], bus[160], state[128], runtime[128];
         const char *name = f->setup->profile ?: "epyc-2p";
         _cleanup_close_ int log = -1;
-        sd_bus_message *reply;
-        int there = 0;
 
         (void)snprintf(profile, sizeof(profile), "--profile=%s/%s.json", PROFILES, name);
         (void)snprintf(bus, sizeof(bus), "--bus=%s", f->address);
         (void)snprintf(state, sizeof(state), "--state=%s/state", f->folder);
+        (void)snprintf(runtime, sizeof(runtime), "--runtime-dir=%s/run", f->folder);
         write_file(f, "aviommud.conf", "[Manager]\n", f->setup->config ?: "", "\n", config);
         (void)snprintf(config_option, sizeof(config_option), "--config=%s", config);
         if (f->setup->keep_log) {
@@ -184,11 +195,13 @@ static void start_daemon(Fixture *f) {
                 log = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
                 assert_true(log >= 0);
         }
-        f->daemon_pid = spawn(
-                (const char *[]){ AVIOMMUD_SIM, bus, profile, state, config_option, NULL }, -1,
-                log);
+        f->daemon_pid = spawn((const char *[]){ AVIOMMUD_SIM, bus, profile, state, config_option,
+                                                f->manager ? runtime : NULL, NULL },
+                              -1, log, f->manager);
+}
 
-        while (!there) {
+void fixture_await_daemon(Fixture *f) {
+        do {
                 int status;
 
                 if (waitpid(f->daemon_pid, &status, WNOHANG) == f->daemon_pid) {
@@ -196,11 +209,25 @@ static void start_daemon(Fixture *f) {
                         fail_msg("aviommud-sim ended at once, status 0x%x", status);
                 }
                 fixture_serve(f, 2000);
-                reply = ask(f, "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameHasOwner", "s",
-                            "org.aviommu1");
-                assert_true(sd_bus_message_read(reply, "b", &there) >= 0);
-                sd_bus_message_unref(reply);
-        }
+        } while (!fixture_has_owner(f));
+}
+
+void fixture_kill_daemon(Fixture *f) {
+        (void)kill(f->daemon_pid, SIGKILL);
+        (void)waitpid(f->daemon_pid, NULL, 0);
+        f->daemon_pid = 0;
+        wait_until(f, !fixture_has_owner(f));
+}
+
+/* What outlives the daemon: whoever keeps its descriptors, and the folder for its records. */
+static void start_manager(Fixture *f) {
+        char path[96];
+
+        if (f->setup->fdstore_max == 0)
+                return;
+        (void)snprintf(path, sizeof(path), "%s/run", f->folder);
+        assert_int_equal(mkdir(path, 0700), 0);
+        f->manager = service_manager_start(f->setup->fdstore_max);
 }
 
 static void open_state(Fixture *f) {
@@ -416,7 +443,9 @@ int fixture_setup(void **state) {
         start_bus(f);
         f->bus = fixture_connect(f);
         listen_to_signals(f);
-        start_daemon(f);
+        start_manager(f);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
         open_state(f);
         return 0;
 }
@@ -483,6 +512,7 @@ int fixture_teardown(void **state) {
                 }
         }
 
+        f->manager = service_manager_stop(f->manager);
         good = check_end(f, status);
         kernel_free(f->kernel);
         for (size_t i = 0; i < f->n_signals; i++)

@@ -25,6 +25,7 @@
 
 #include "base/macro.h"
 #include "kernel/sim/sim.h"
+#include "unit/service-manager.h"
 
 #define ROOT_PATH       "/org/aviommu1"
 #define SIMULATION_PATH ROOT_PATH "/simulation"
@@ -35,6 +36,8 @@ typedef struct Setup {
         const char *config;  /* lines for [Manager] */
         bool other_exit; /* the test ends the daemon itself: its exit code is the test's matter */
         bool keep_log;   /* what the daemon says goes to the file "log" in the test's folder */
+        /* Not 0: so many descriptors are kept for the daemon, and it has the runtime directory "run" in the test's folder */
+        unsigned fdstore_max;
 } Setup;
 
 #define CONNECTIONS_MAX 80
@@ -44,6 +47,7 @@ typedef struct Fixture {
         const Setup *setup;
         char folder[64], address[128];
         pid_t bus_pid, daemon_pid; /* 0: not there (any more) */
+        ServiceManager *manager;   /* that keeps its descriptors; NULL: none */
         Kernel *kernel;            /* the daemon's simulated kernel, opened as by another process */
         sd_bus *bus;               /* a caller with the daemon's own uid */
         sd_bus *ear;               /* hears the daemon's signals */
@@ -109,6 +113,16 @@ void fixture_polkit(Fixture *f, bool hold);
 
 /* Bytes of the daemon's memory that are its own (RssAnon): the simulated kernel's are not. */
 size_t fixture_daemon_memory(const Fixture *f);
+
+/* The daemon dies by SIGKILL, and is gone from the bus; is started again; is there again. */
+void fixture_kill_daemon(Fixture *f);
+void fixture_launch_daemon(Fixture *f);
+void fixture_await_daemon(Fixture *f);
+bool fixture_has_owner(Fixture *f);
+void fixture_restart(Fixture *f);
+
+/* How many descriptors the service manager keeps. */
+size_t fixture_count_stored(Fixture *f);
 
 /* Waits for the daemon to end (it has been told to). Returns its wait status. */
 int fixture_wait_daemon(Fixture *f);
@@ -185,6 +199,9 @@ void assert_world(Fixture *f, const char *before);
 /* No VM, nothing charged, nothing in the kernel. */
 void assert_nothing_left(Fixture *f);
 
+/* The same, and nothing with the service manager either. */
+void assert_clean(Fixture *f);
+
 /* The property NVms. */
 unsigned vm_count(Fixture *f);
 
@@ -234,6 +251,12 @@ const char *viommu_path(const char *uuid, unsigned host_iommu);
 /* OpenContext and OpenDevice: descriptors of the caller's own. */
 int vm_open_context(Fixture *f, const char *uuid, char **ret_ids);
 int vm_open_device(Fixture *f, const char *uuid, const char *function);
+
+/* PrepareContext: a descriptor of the caller's own. */
+int vm_prepare(Fixture *f, const char *uuid);
+
+/* All that the bus shows, of VMs @from to @to every property. free() it. */
+char *vm_appearance(Fixture *f, unsigned from, unsigned to);
 
 /* A memfd of that many bytes. */
 int memfd_of(uint64_t bytes);

@@ -11,10 +11,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define NOBODY 65534
-#define NIC    "0000:01:00.0"
-#define LOOK   "org.aviommu1.look"
-#define MANAGE "org.aviommu1.manage"
+#define NOBODY  65534
+#define NIC     "0000:01:00.0"
+#define LOOK    "org.aviommu1.look"
+#define MANAGE  "org.aviommu1.manage"
+#define RECLAIM "org.aviommu1.reclaim"
 
 /* ---- polkit's stand-in ---- */
 
@@ -100,12 +101,15 @@ static const Gate gates[] = {
         { LOOK, NULL, "Manager", "GetVmByName", "s" },
         { LOOK, NULL, "Manager", "ListVms", "su" },
         { LOOK, NULL, "Manager", "ListFunctions", "su" },
+        { LOOK, NULL, "Manager", "ListQuarantined", "" },
         { LOOK, "vm", "Vm", "Describe", "s" },
         { MANAGE, NULL, "Manager", "CreateVm", "sa{sv}" },
         { MANAGE, NULL, "Manager", "PrepareContext", "s" },
         { MANAGE, NULL, "Manager", "Reserve", "a{sv}t" },
         { MANAGE, NULL, "Manager", "Unreserve", "s" },
         { MANAGE, NULL, "Manager", "Reload", "" },
+        { MANAGE, NULL, "Manager", "ReportVms", "as" },
+        { RECLAIM, NULL, "Manager", "Reclaim", "sa{sv}" },
         { MANAGE, ROOT_PATH "/host/ivhd0", "HostIommu", "Probe", "" },
         { MANAGE, "vm", "Vm", "AttachDevice", "sa{sv}" },
         { MANAGE, "vm", "Vm", "DetachDevice", "s" },
@@ -142,6 +146,9 @@ static sd_bus_message *gate_message(sd_bus *bus, const Gate *gate) {
                 if (strncmp(t, "a{sv}", 5) == 0) {
                         assert_true(sd_bus_message_append(m, "a{sv}", 0) >= 0);
                         t += 4;
+                } else if (strncmp(t, "as", 2) == 0) {
+                        assert_true(sd_bus_message_append(m, "as", 0) >= 0);
+                        t++;
                 } else if (*t == 's')
                         assert_true(sd_bus_message_append(m, "s", "") >= 0);
                 else if (*t == 'h')

@@ -212,8 +212,8 @@ static void test_prepared_gone(void **state) {
                UINT64_C(200000));
         call_method(f, &first, f->bus, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
         call_method(f, &second, f->bus, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
+        call_expect(&first, "");
         call_expect(&second, "Busy");
-        call_expect(&second, "");
         assert_int_equal(counter(f, "contexts"), 1);
 
         /* And its caller leaves while it is being made. */

@@ -8,7 +8,7 @@
  * Modes: normal · types (replies of other types than documented) · empty (replies without contents) · huge (strings of a
  * megabyte) · control (text that tries to steer a terminal) · many (2500 VMs and functions, in pages) · endless (a list
  * whose cursor never moves) · silent (no reply, ever) · vanish (exits at the first call) · bare (no VMs, functions or
- * IOMMUs) · slow=MILLISECONDS (changes take that long, can be cancelled, and have a visible operation)
+ * IOMMUs) · denied (to look, but for properties) · slow=MILLISECONDS (changes take that long, can be cancelled, and have a visible operation)
  *
  * Each call is written to stdout, with its arguments. Names and UUIDs that ask for an error:
  * GetVmByName("error:NAME") fails with org.aviommu1.Error.NAME, ("bus-error:NAME") with that whole name;
@@ -27,6 +27,7 @@
 
 #define UUID_1 "11111111-2222-3333-4444-555555555555"
 #define UUID_2 "99999999-8888-7777-6666-555555555555"
+#define UUID_3 "33333333-0000-4000-8000-000000000000" /* a record of a newer daemon */
 #define PATH_1 "/org/aviommu1/vm/11111111222233334444555555555555"
 #define PATH_2 "/org/aviommu1/vm/99999999888877776666555555555555"
 
@@ -213,7 +214,11 @@ static void append_vm(Mock *mock, sd_bus_message *r, bool first) {
                 append_property(r, "Charges", "a(sst)", 0);
                 append_property(r, "MappedBytes", "t", UINT64_C(0));
         }
-        append_property(r, "Operation", "(stu)", "", UINT64_C(0), 0U);
+        if (first && mock->pending)
+                append_property(r, "Operation", "(stu)", "binding 0000:41:00.0",
+                                mock->due_usec - mock->delay_usec, 1U);
+        else
+                append_property(r, "Operation", "(stu)", "", UINT64_C(0), 0U);
 }
 
 static void append_viommu(sd_bus_message *r) {
@@ -495,6 +500,51 @@ static int on_change(Mock *mock, sd_bus_message *m) {
         return finish_change(mock, m);
 }
 
+static int on_list_quarantined(Mock *mock, sd_bus_message *m) {
+        if (mode_is(mock, "bare"))
+                return sd_bus_reply_method_return(m, "a(sss)", 0);
+        return sd_bus_reply_method_return(
+                m, "a(sss)", 2, UUID_2, "vm",
+                mode_is(mock, "control") ? vm_name(mock) : "The iommufd is still open.", UUID_3,
+                "newer-record",
+                "A newer aviommud has written its record, which cannot be read: nothing is "
+                "granted as long as it is there.");
+}
+
+static int on_reclaim(Mock *mock, sd_bus_message *m) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *r = NULL;
+        const char *uuid;
+        bool is_vm;
+
+        (void)sd_bus_message_rewind(m, true);
+        if (sd_bus_message_read(m, "s", &uuid) < 0)
+                return -EINVAL;
+        is_vm = streq(uuid, UUID_2);
+        if (streq(uuid, UUID_1))
+                return sd_bus_reply_method_errorf(
+                        m, "org.aviommu1.Error.WrongState",
+                        "VM web1 is bound, not quarantined: destroy it instead.");
+        if (!is_vm && !streq(uuid, UUID_3))
+                return reply_error(m, "org.aviommu1.Error.", "NoSuchVm");
+
+        if (sd_bus_message_new_method_return(m, &r) < 0 ||
+            sd_bus_message_open_container(r, 'a', "{sv}") < 0)
+                return -EINVAL;
+        append_property(r, "kind", "s", is_vm ? "vm" : "newer-record");
+        append_property(r, "reason", "s",
+                        mode_is(mock, "control") ? vm_name(mock)
+                        : is_vm                  ? "The iommufd is still open."
+                                                 : "A newer aviommud has written its record.");
+        if (is_vm) {
+                append_property(r, "functions", "as", 2, "0000:41:00.0", "0000:41:00.1");
+                append_property(r, "charges", "a(sst)", 3, "instances", "ivhd0", UINT64_C(1),
+                                "pinned-memory", "host", UINT64_C(4294967296), "descriptors",
+                                "host", UINT64_C(4));
+        }
+        (void)sd_bus_message_close_container(r);
+        return sd_bus_send(mock->bus, r, NULL);
+}
+
 static int on_cancel(Mock *mock, sd_bus_message *m) {
         if (!mock->pending)
                 return reply_error(m, "org.aviommu1.Error.", "WrongState");
@@ -517,6 +567,9 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
         if (mode_is(mock, "empty"))
                 return sd_bus_reply_method_return(m, NULL);
 
+        if (mode_is(mock, "denied") && strncmp(member, "Get", 3) != 0)
+                return reply_error(m, "org.aviommu1.Error.", "AccessDenied");
+
         if (streq(member, "GetAll"))
                 return on_get_all(mock, m);
         if (streq(member, "Get"))
@@ -531,6 +584,10 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
                 return on_get_vm(m);
         if (streq(member, "Plan"))
                 return on_plan(mock, m);
+        if (streq(member, "ListQuarantined"))
+                return on_list_quarantined(mock, m);
+        if (streq(member, "Reclaim"))
+                return on_reclaim(mock, m);
         if (streq(member, "Cancel"))
                 return on_cancel(mock, m);
         return on_change(mock, m);

@@ -184,6 +184,10 @@ test_output() {
 		show show $uuid1
 		show-both show web1 $uuid2
 		plan plan $uuid1 $hardware
+		quarantined reclaim
+		reclaim-would reclaim $uuid2 --dry-run
+		reclaim reclaim db1
+		reclaim-record reclaim 33333333000040008000000000000000
 	EOF
         if command -v jq >/dev/null; then
                 for verb in "$golden"/*.json; do
@@ -202,6 +206,10 @@ test_output() {
         says "no VMs" 0 "No VMs." list
         says "no VMs as JSON" 0 '{"version":1,"vms":[]}' list -j
         says "no host IOMMUs" 0 "No host IOMMUs." host
+        says "nothing quarantined" 0 "Nothing is quarantined." reclaim
+        says "nothing quarantined as JSON" 0 '{"version":1,"quarantined":[]}' reclaim -j
+        run "nothing quarantined, quietly" 0 reclaim -q
+        [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "nothing quarantined, quietly" "not quiet"
         run "no VMs, quietly" 0 list -q
         [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "no VMs, quietly" "not quiet"
         echo "ok no VMs, quietly"
@@ -379,6 +387,18 @@ test_changes() {
         expect destroy-living.txt 1 destroy $uuid2
         expect destroy.json 3 -j destroy $uuid1 $second
         expect destroy-two.txt 3 destroy $second $uuid1
+        run "reclaim --dry-run" 0 reclaim $uuid2 --dry-run -q
+        [ -s "$tmp/out" ] || fail "reclaim --dry-run" "says nothing"
+        asked "reclaim --dry-run" "Reclaim \"$uuid2\" [ \"dry-run\" b:1 ]"
+        ! grep -q "Reclaim \"$uuid2\" \[ \]" "$tmp/mock.log" || fail "reclaim --dry-run" "does it"
+        run "reclaim" 0 reclaim db1 -q
+        [ ! -s "$tmp/out" ] || fail "reclaim --quiet" "not quiet"
+        asked "reclaim" "Reclaim \"$uuid2\" [ ]"
+        expect reclaim-living.txt 1 reclaim web1
+        expect reclaim-none.txt 3 reclaim $second
+        run "create --leash agent" 0 create $uuid1 --leash agent
+        [ ! -s "$tmp/err" ] || fail "create --leash agent" "speaks of a missing leash"
+        asked "create --leash agent" "CreateVm \"$uuid1\" [ \"leash\" \"agent\" ]"
         run "host --probe" 0 host ivhd0 --probe
         asked "host --probe" '/org/aviommu1/host/ivhd0 Probe'
         ! grep -q 'ivhd10 Probe' "$tmp/mock.log" || fail "host --probe" "probes others too"
@@ -390,7 +410,7 @@ test_usage() {
         mock_start
         expect help.txt 0 --help
         for verb in status host functions list show plan create attach detach map unmap leash confirm \
-                viommu cancel destroy monitor; do
+                viommu cancel destroy reclaim monitor; do
                 expect "help-$verb.txt" 0 $verb --help
         done
         says "version" 0 "aviommuctl " --version
@@ -419,6 +439,12 @@ test_usage() {
         says "no token" 2 'is not a VF token' create new --function=41:00.0 --vf-token=1
         says "token for nothing" 2 'come after' create new --vf-token=$uuid1 --function=41:00.0
         says "two leashes" 2 'exclude' create new --hold --leash=$$
+        says "held and the agent's" 2 'exclude' create new --hold --leash=agent
+        says "the agent's and a process'" 2 'given twice' create new --leash=agent --leash=$$
+        says "a leash that is none" 2 'is not a process id' create new --leash=agents
+        says "--dry-run of nothing" 2 'wants a VM' reclaim --dry-run
+        says "reclaim two" 2 'as well' reclaim $uuid1 $uuid2
+        says "reclaim no such name" 3 '[NoSuchVm]' reclaim nobody
         says "viommu what" 2 'neither' viommu $uuid1 make ivhd0
         says "viommu where" 2 'is not a host IOMMU' viommu $uuid1 destroy ivhd01
         says "no bus address" 2 'is not the address of a bus' list --address=unix:
@@ -465,6 +491,11 @@ test_errors() {
         says "no such function" 3 'no PCI function 0000:00:00.0' functions 00:00.0
         says "detach from a VM that is gone" 3 "[NoSuchVm]" detach $uuid2 41:00.0
 
+        mock_start denied
+        says "status without looking" 0 "Quarantined: -" status
+        says "status without looking, JSON" 0 '"n_quarantined":null' status -j
+        says "reclaim without looking" 5 "org.aviommu1.reclaim" reclaim
+
         mock_start silent
         SECONDS=0
         says "timeout" 7 "No answer from aviommud within 0.3 s" list --timeout=0.3
@@ -493,7 +524,8 @@ test_hostile() {
 
         for mode in types empty; do
                 mock_start $mode
-                for verb in status host functions list "show web1" "plan new" "create new"; do
+                for verb in status host functions list "show web1" "plan new" "create new" reclaim \
+                        "reclaim $uuid2"; do
                         # An empty dictionary is well-formed, so types are wrong where a reply has a form.
                         # shellcheck disable=SC2086
                         says "$mode: $verb" 1 "not of the form" $verb
@@ -503,7 +535,8 @@ test_hostile() {
         says "endless list" 1 "not of the form" list
 
         mock_start control
-        for verb in list "show web1" "list -j" "list --json=pretty" "show $uuid1 -j"; do
+        for verb in list "show web1" "list -j" "list --json=pretty" "show $uuid1 -j" reclaim "reclaim -j" \
+                "reclaim $uuid2" "reclaim $uuid2 -j"; do
                 # shellcheck disable=SC2086
                 run "control: $verb" 0 $verb
                 no_escapes "control: $verb" "$tmp/out"
@@ -574,6 +607,10 @@ test_progress() {
                 "$ctl" $verb >"$tmp/out" 2>"$tmp/err" &
                 pid=$!
                 await "slow change" test_calls "$([ "${verb%% *}" = attach ] && echo AttachDevice || echo Destroy)" 1
+                sleep 0.2
+                run "show what is in flight" 0 show web1
+                grep -qE '^Operation: binding 0000:41:00.0, for 0\.[2-9] s, 1 waiting$' "$tmp/out" ||
+                        fail "show what is in flight" "no operation, or no age"
                 run "aviommuctl cancel" 0 cancel $uuid1
                 wait $pid
                 code=$?
@@ -693,7 +730,7 @@ test_manual() {
         local manual=$here/../../man/aviommuctl.1 verb option code
 
         "$ctl" --help | sed -n '/^Verbs:/,/^Options:/s/^  \([a-z][a-z]*\).*/\1/p' >"$tmp/verbs"
-        [ "$(wc -l <"$tmp/verbs")" = 17 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
+        [ "$(wc -l <"$tmp/verbs")" = 18 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
         while read -r verb; do
                 grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail manual "lacks the verb $verb"
                 for option in $("$ctl" "$verb" --help | grep -oE -- ' --[a-z-]+' | tr -d -- ' ' | sed s/^--//); do

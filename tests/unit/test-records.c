@@ -686,6 +686,7 @@ static void fd_names(void **state) {
         } cases[] = {
                 { FD_ROLE_IOMMUFD, {}, "vm-" ID "-iommufd" },
                 { FD_ROLE_LEASH, {}, "vm-" ID "-leash" },
+                { FD_ROLE_LEASH2, {}, "vm-" ID "-second-leash" },
                 { FD_ROLE_CDEV, {}, "vm-" ID "-cdev-0000.00.00.0" },
                 { FD_ROLE_CDEV, { 0xffff, 0xfe, 0xff }, "vm-" ID "-cdev-ffff.fe.1f.7" },
                 { FD_ROLE_CDEV, { 0x1234, 0x56, 0x0a }, "vm-" ID "-cdev-1234.56.01.2" },

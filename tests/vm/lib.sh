@@ -15,8 +15,12 @@ rig_kernel_config=("$rig_dir/kernel.config" ${AVIOMMU_KERNEL_LOCKDEP:+"$rig_dir/
 rig_kernel_suites=(trixie-backports forky sid experimental)
 # The root that the host has, and whose QEMU runs it: the newest systemd that Debian has.
 rig_root_suite=${AVIOMMU_ROOT_SUITE:-forky}
-# Roots besides, for `boot --root`, with base.list alone. Debian 12 has the oldest systemd that counts, 252.
-rig_more_suites=(bookworm)
+# Roots besides, for `boot --root`, with base.list alone: the Debian that this machine is, where what is built on it
+# runs as it does here. Debian 12 has the oldest systemd that counts, 252.
+rig_own_suite=${AVIOMMU_OWN_SUITE:-$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")}
+rig_own_suite=${rig_own_suite:-$rig_root_suite}
+rig_more_suites=()
+[[ $rig_own_suite == "$rig_root_suite" ]] || rig_more_suites+=("$rig_own_suite")
 rig_unused_days=14
 
 rig_say() {

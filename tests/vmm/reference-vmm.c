@@ -63,7 +63,7 @@ static int usage(FILE *f) {
                 "  --memory=BYTES  guest memory (default 4 MiB)\n"
                 "  --hold          then stay, with everything in use, until SIGTERM; SIGUSR1 lets\n"
                 "                  go of the last function, SIGUSR2 takes those attached since,\n"
-                "                  SIGHUP tries DMA again (tiers without a guest's tables)\n"
+                "                  SIGHUP tries all that it holds again\n"
                 "  --no-close      then exit without closing anything\n"
                 "  --die-by=kill   then end by SIGKILL, with everything in use\n"
                 "reference-vmm --alone FUNCTION [OPTION]...\n"
@@ -182,6 +182,25 @@ static bool take_more(Vmm *vmm) {
         return vmm_confirm(vmm);
 }
 
+/* What is held does what it did before. The nested tables of this guest let nothing through, so stage 2 has a turn. */
+static bool try_again(Vmm *vmm) {
+        bool nested = false;
+
+        for (size_t i = 0; i < vmm->n_viommus; i++)
+                if (vmm->viommus[i].mmio && !vmm_try_mmio(vmm->viommus + i))
+                        return false;
+        for (size_t i = 0; i < vmm->n_functions; i++)
+                nested |= vmm->functions[i].nested_id != 0;
+        if (nested && !vmm_attach_stage2(vmm))
+                return false;
+        if (!check_dma(vmm, "still") || !check_no_dma(vmm, NOWHERE_IOVA, "where nothing is mapped"))
+                return false;
+        if (nested && !try_nested(vmm, true))
+                return false;
+        say("DMA tried again");
+        return true;
+}
+
 static bool hold(Vmm *vmm) {
         sigset_t signals;
         int signal;
@@ -199,9 +218,8 @@ static bool hold(Vmm *vmm) {
                 if (signal == SIGUSR1)
                         vmm_close_function(vmm);
                 else if (signal == SIGHUP) {
-                        if (!check_dma(vmm, "still"))
+                        if (!try_again(vmm))
                                 return false;
-                        say("DMA tried again");
                 } else if (signal != SIGUSR2)
                         return true;
                 else if (!take_more(vmm))

@@ -249,7 +249,6 @@ bool vmm_unmap_by_self(Vmm *vmm) {
 /* ---- either handover ---- */
 
 bool vmm_map_mmio(Vmm *vmm, VmmViommu *v) {
-        const uint64_t tail = 0x40;
         void *page;
 
         /* Shared, and exactly this offset and size. A VMM puts the page at 0x2000 of its IOMMU's register space in the guest,
@@ -259,6 +258,14 @@ bool vmm_map_mmio(Vmm *vmm, VmmViommu *v) {
         if (page == MAP_FAILED)
                 return fail(errno, "mapping the VF MMIO page on %s", v->host_iommu);
         v->mmio = page;
+        if (!vmm_try_mmio(v))
+                return false;
+        say("VF MMIO page on %s mapped, written and read back", v->host_iommu);
+        return true;
+}
+
+bool vmm_try_mmio(const VmmViommu *v) {
+        const uint64_t tail = 0x40;
 
         /* No command buffer is enabled, so moving its tail starts nothing. */
         v->mmio[MMIO_COMMAND_TAIL] = tail;
@@ -266,7 +273,6 @@ bool vmm_map_mmio(Vmm *vmm, VmmViommu *v) {
                 return fail(0, "VF MMIO on %s: wrote 0x%" PRIx64 ", read 0x%" PRIx64, v->host_iommu,
                             tail, v->mmio[MMIO_COMMAND_TAIL]);
         v->mmio[MMIO_COMMAND_TAIL] = 0;
-        say("VF MMIO page on %s mapped, written and read back", v->host_iommu);
         return true;
 }
 

@@ -97,6 +97,9 @@ bool vmm_unmap_by_self(Vmm *vmm);
 /* Maps the VF MMIO page of a vIOMMU, which the guest is to see in its IOMMU's register space, and tries it. */
 bool vmm_map_mmio(Vmm *vmm, VmmViommu *v);
 
+/* Tries a page that is mapped. */
+bool vmm_try_mmio(const VmmViommu *v);
+
 /* What a guest's device table entry becomes. *ret_supported: whether this kernel can. */
 bool vmm_attach_nested(Vmm *vmm, VmmFunction *f, bool *ret_supported);
 
