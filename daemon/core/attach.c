@@ -67,8 +67,7 @@ static int attach_undo(Operation *op, Kernel *k) {
 
                 f->pending = false;
                 f->draining = true;
-                RET_GATHER(r, context_unstore_function(op->vm->manager->fdstore, op->vm->uuid,
-                                                       &f->address, NULL));
+                RET_GATHER(r, context_unstore_function(op->vm->manager->fdstore, f, NULL));
                 RET_GATHER(r, context_unrealize_function(k, work, f, NULL));
         }
         for (size_t i = attach->n_viommus; i < work->n_viommus; i++)

@@ -46,35 +46,20 @@ static void claim_drop(Manager *m, Claim *claim) {
                 claims_remove(m, &claim->function);
 }
 
-/* Undoes what claims_add() did for the first @n functions. */
-static void claims_undo(Manager *m, const Vm *vm, const VmContext *ctx, size_t n) {
-        for (size_t i = 0; i < n; i++) {
-                Claim *claim = claims_find(m, &ctx->functions[i].address);
-
-                if (!vm && claim->vm)
-                        claim->reservation = NULL;
-                else
-                        claim_drop(m, claim);
-        }
-}
-
 int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx) {
         for (size_t i = 0; i < ctx->n_functions; i++) {
                 Claim *claim = claims_find(m, &ctx->functions[i].address);
                 int r = 0;
 
-                if (!claim)
-                        r = claim_new(m, vm, vm ? NULL : reservation, &ctx->functions[i].address);
-                else if (vm) {
-                        assert(!claim->vm && claim->reservation &&
+                if (claim) {
+                        assert(vm && !claim->vm && claim->reservation &&
                                claim->reservation == reservation);
                         claim->vm = vm;
-                } else {
-                        assert(claim->vm && !claim->reservation);
-                        claim->reservation = reservation;
-                }
+                } else
+                        r = claim_new(m, vm, vm ? NULL : reservation, &ctx->functions[i].address);
                 if (r < 0) {
-                        claims_undo(m, vm, ctx, i);
+                        while (i-- > 0)
+                                claim_drop(m, claims_find(m, &ctx->functions[i].address));
                         return r;
                 }
         }

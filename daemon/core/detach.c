@@ -74,8 +74,7 @@ static int detach_run(Operation *op, Kernel *k, Problem *p) {
         demand_set_done(&detach->freed); /* of an earlier try */
         r = charge_for_function(&detach->freed, op->work.tier);
         if (r >= 0)
-                r = context_unstore_function(op->vm->manager->fdstore, op->vm->uuid, &f->address,
-                                             p);
+                r = context_unstore_function(op->vm->manager->fdstore, f, p);
         if (r >= 0)
                 r = context_unrealize_function(k, &op->work, f, p);
         if (r < 0)

@@ -82,7 +82,7 @@ static int decide(Operation *op, Problem *p) {
         op->work = a.additions;
         context_init(&a.additions, op->work.tier, op->work.handover);
         if (op->work.handover == HANDOVER_VMM) {
-                op->work.iommufd = prepared_lend(vm->manager, vm->uuid);
+                op->work.iommufd = prepared_lend(vm->manager, vm->uuid, &op->work.iommufd_stored);
                 op->work.shared = create->prepared = op->work.iommufd >= 0;
         }
         vm->guest_domains = a.guest_domains;
@@ -94,15 +94,21 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 }
 
 static int undo(Operation *op, Kernel *k) {
-        CreateOperation *create = container_of(op, CreateOperation, op);
-        const Vm *vm = op->vm;
-        int r;
+        const CreateOperation *create = container_of(op, CreateOperation, op);
+        FdStore *fdstore = op->vm->manager->fdstore;
+        int r, q;
 
         /* Still its caller's; a VMM makes everything on it himself, so nothing has been made. */
-        if (create->prepared)
+        if (create->prepared) {
                 op->work.iommufd = -1;
-        r = create->prepared ? 0 : context_unstore(vm->manager->fdstore, vm->uuid, &op->work, NULL);
-        RET_GATHER(r, context_teardown(k, &op->work, NULL));
+                op->work.iommufd_stored = 0;
+                op->work.shared = false;
+        }
+        r = descriptor_unstore(fdstore, &op->leash_stored, NULL);
+        q = context_unstore(fdstore, &op->work, NULL);
+        RET_GATHER(r, q);
+        q = context_teardown(k, &op->work, NULL);
+        RET_GATHER(r, q);
         return r;
 }
 
@@ -166,6 +172,7 @@ static void done(Operation *op) {
         }
 
         vm->receipt = TAKE_PTR(op->receipt);
+        vm->leash_stored = op->leash_stored;
         reservation_use_up(create->reservation);
         if (create->prepared)
                 prepared_use_up(m, vm->uuid);

@@ -39,6 +39,12 @@ static int open_decide(Operation *op, Problem *p) {
         return 0;
 }
 
+static int open_undo(Operation *op, Kernel *k) {
+        (void)k;
+        op->work.shared = op->vm->context.shared;
+        return 0;
+}
+
 static void nothing_more(Operation *op) {
         (void)op;
 }
@@ -58,6 +64,7 @@ int vm_open_context(Vm *vm, const PciAddress *function, const char *caller, Oper
         if (function)
                 open->function = *function;
         op->decide = open_decide;
+        op->undo = open_undo;
         op->done = nothing_more;
         op->grants = true;
         return operation_submit_for(&op, answer, userdata, p);
@@ -91,7 +98,7 @@ static int confirm_run(Operation *op, Kernel *k, Problem *p) {
         int r;
 
         (void)k;
-        r = context_unstore_functions(op->vm->manager->fdstore, op->vm->uuid, &op->work, p);
+        r = context_unstore_functions(op->vm->manager->fdstore, &op->work, p);
         if (r < 0)
                 return r;
 
@@ -109,6 +116,13 @@ static int confirm_run(Operation *op, Kernel *k, Problem *p) {
         return 0;
 }
 
+/* Nothing has been closed: what is out of the fd store goes back. */
+static int confirm_undo(Operation *op, Kernel *k) {
+        (void)k;
+        op->work.confirming = false;
+        return context_store(op->vm->manager->fdstore, &op->work, -1, NULL, NULL);
+}
+
 int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
                        Problem *p) {
         _cleanup_(operation_freep) Operation *op = NULL;
@@ -120,6 +134,7 @@ int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void 
 
         op->decide = confirm_decide;
         op->run = confirm_run;
+        op->undo = confirm_undo;
         op->done = nothing_more;
         return operation_submit_for(&op, answer, userdata, p);
 }
@@ -128,7 +143,8 @@ int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void 
 
 typedef struct LeashOperation {
         Operation op;
-        int pidfd; /* a duplicate */
+        int pidfd;        /* a duplicate */
+        Unstore *unstore; /* for the leash that is not wanted in the end */
 } LeashOperation;
 
 static int leash_problem(int r, Problem *p) {
@@ -153,19 +169,30 @@ static int leash_decide(Operation *op, Problem *p) {
 }
 
 static void leash_set(Operation *op) {
+        Unstore **unstore = &container_of(op, LeashOperation, op)->unstore;
         Vm *vm = op->vm;
         int r;
 
         if (op->result < 0)
                 return;
         r = leash_set_pidfd(&vm->leash, op->leash_pidfd);
-        if (r >= 0)
-                vm_move(vm, VM_EVENT_LEASHED);
-        else
+        if (r < 0) { /* it has ended meanwhile: the VM keeps the leash that it has */
+                unstore_submit(unstore, vm->manager, op->leash_stored);
                 op->result = leash_problem(r, &op->problem);
+                return;
+        }
+        unstore_submit(unstore, vm->manager, vm->leash_stored);
+        vm->leash_stored = op->leash_stored;
+        vm_move(vm, VM_EVENT_LEASHED);
+}
+
+static int leash_undo(Operation *op, Kernel *k) {
+        (void)k;
+        return descriptor_unstore(op->vm->manager->fdstore, &op->leash_stored, NULL);
 }
 
 static void leash_forget(Operation *op) {
+        unstore_free(container_of(op, LeashOperation, op)->unstore);
         fd_close(container_of(op, LeashOperation, op)->pidfd);
 }
 
@@ -190,8 +217,13 @@ int vm_set_leash(Vm *vm, int pidfd, const char *caller, OperationAnswer answer, 
         }
 
         container_of(op, LeashOperation, op)->pidfd = copy;
-        op->decide = leash_decide;
-        op->done = leash_set;
+        container_of(op, LeashOperation, op)->unstore = unstore_new();
         op->destroy = leash_forget;
+        if (!container_of(op, LeashOperation, op)->unstore)
+                return -ENOMEM;
+        op->decide = leash_decide;
+        op->undo = leash_undo;
+        op->grants = true;
+        op->done = leash_set;
         return operation_submit_for(&op, answer, userdata, p);
 }

@@ -32,8 +32,8 @@ void manager_notify_capacity(Manager *m);
 /* ---- claims (claims.c) ---- */
 
 /* Claims all functions listed in @ctx for @vm or for @reservation, or none. What @reservation holds already is lent to @vm: it
- * goes back with claims_remove_all(), unless reservation_use_up() comes first. With @vm NULL, what a VM has already is lent to it by
- * @reservation from here on. Returns 0 or -ENOMEM. That they are free is the admission's to know (asserted). */
+ * goes back with claims_remove_all(), unless reservation_use_up() comes first. Returns 0 or -ENOMEM. That they are free is
+ * the admission's to know (asserted). */
 int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx);
 int claims_add_one(Manager *m, Vm *vm, const PciAddress *function);
 void claims_remove(Manager *m, const PciAddress *function);
@@ -72,11 +72,25 @@ int record_check_newer(const Manager *m, Problem *reterr_problem);
 /* The VM as it is now; removes its record when it is released. What cannot be written is tried again. */
 void record_vm(Vm *vm);
 
-/* Removes a record that says nothing any more; one that cannot be removed says it again to the next daemon. */
-void record_forget(const Manager *m, RecordKind kind, sd_id128_t id);
+/* What could not be written, removed or taken out of the fd store is tried again after a while. */
+void records_try_again(Manager *m);
+
+/* Writes a record in place of the one before, as state_store_write() does. */
+int record_store(Manager *m, RecordKind kind, sd_id128_t id, const char *body);
+
+/* Removes a record that says nothing any more; one that cannot be removed is tried again. */
+void record_forget(Manager *m, RecordKind kind, sd_id128_t id);
 
 /* What tells whether a body says anything new; never 0. */
 uint64_t record_body_hash(const char *body, size_t length);
+
+/* Takes a descriptor out of the fd store, some time (unstore.c): allocated before the point from which nothing may fail, and
+ * given away by unstore_submit(). @stored: 0: nothing. */
+Unstore *unstore_new(void);
+Unstore *unstore_free(Unstore *unstore);
+void unstore_submit(Unstore **unstore, Manager *m, uint32_t stored);
+void unstore_try_again(Manager *m); /* those that failed */
+void unstore_free_all(Manager *m);
 
 /* ---- after a restart (repair.c, reservations.c, memory.c) ---- */
 
@@ -150,7 +164,7 @@ void hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 /* ---- prepared contexts (prepared.c) ---- */
 
 /* Lends the prepared iommufd of a VM to a CreateVm, -1 when there is none. It stays the prepared context's until it is used up, that is the VM's. */
-int prepared_lend(Manager *m, sd_id128_t uuid);
+int prepared_lend(Manager *m, sd_id128_t uuid, uint32_t *ret_stored);
 void prepared_give_back(Manager *m, sd_id128_t uuid);
 void prepared_use_up(Manager *m, sd_id128_t uuid);
 

@@ -300,7 +300,12 @@ Manager *manager_free(Manager *m) {
         sd_event_source_disable_unref(m->record_timer);
         state_store_free(m->records);
         fdstore_free(m->fdstore);
+        for (size_t i = 0; i < m->n_kept_names; i++)
+                free(m->kept_names[i]);
+        free(m->kept_names);
         free(m->kept);
+        free(m->stale);
+        unstore_free_all(m);
         free(m->config_file);
         sd_event_unref(m->event);
         free(m);

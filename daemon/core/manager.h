@@ -40,6 +40,13 @@ typedef struct Claim {
 } Claim;
 
 typedef struct PreparedContext PreparedContext;
+typedef struct Unstore Unstore;
+
+/* A record of something that is gone. */
+typedef struct StaleRecord {
+        RecordKind kind;
+        sd_id128_t id;
+} StaleRecord;
 
 /* A record that cannot be used and is not thrown away either. */
 typedef struct KeptRecord {
@@ -82,9 +89,14 @@ struct Manager {
         bool rescanning, rescan_again;
         uint64_t ledger_generation; /* last reported */
         sd_event_source *record_timer;
+        StaleRecord *stale; /* that could not be removed */
+        size_t n_stale;
+        Unstore *failed_unstores;
         bool records_failing; /* what could not be written waits for the timer */
         KeptRecord *kept;     /* that are not this daemon's to read */
         size_t n_kept;
+        char **kept_names; /* in the fd store, that newer records may be about */
+        size_t n_kept_names;
         bool stopping;
 };
 

@@ -89,8 +89,8 @@ static void on_run(Job *job) {
         op->ran = true;
         op->result = op->run ? op->run(op, vm->manager->kernel, &op->problem) : 0;
         if (op->result >= 0)
-                op->result = context_store(vm->manager->fdstore, vm->uuid, &op->work,
-                                           op->leash_pidfd, &op->problem);
+                op->result = context_store(vm->manager->fdstore, &op->work, op->leash_pidfd,
+                                           &op->leash_stored, &op->problem);
 }
 
 static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {

@@ -11,7 +11,7 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
-#include "state/fd-name.h"
+#include "vm/context-store.h"
 #include "state/prepared-record.h"
 
 typedef enum PreparedState {
@@ -27,7 +27,15 @@ struct PreparedContext {
         sd_id128_t uuid;
         char *caller;
         PreparedState state;
-        int iommufd;
+        int iommufd;     /* -1: there is none yet */
+        uint32_t stored; /* its number in the fd store, 0: it is not there */
+        struct {
+                char *caller;
+                int iommufd;
+                uint32_t stored;
+                bool unwanted;    /* its caller has left meanwhile */
+                Unstore *unstore; /* for whichever of the two is not wanted in the end */
+        } next_one;               /* being made, to take its place */
         int result;
         bool unwanted; /* its caller has left while something was being done with it */
         OperationAnswer answer;
@@ -50,6 +58,9 @@ static PreparedContext *prepared_free(PreparedContext *pc) {
                         break;
                 }
         fd_close(pc->iommufd);
+        fd_close(pc->next_one.iommufd);
+        unstore_free(pc->next_one.unstore);
+        free(pc->next_one.caller);
         free(pc->caller);
         free(pc);
         return NULL;
@@ -61,6 +72,7 @@ static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, Prepare
         if (!pc)
                 return -ENOMEM;
         *pc = (PreparedContext){ .manager = m, .uuid = uuid, .iommufd = -1 };
+        pc->next_one.iommufd = -1;
         pc->caller = strdup(caller);
         if (!pc->caller) {
                 free(pc);
@@ -77,9 +89,9 @@ static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, Prepare
 /* ---- the record ---- */
 
 static int prepared_write(const PreparedContext *pc) {
-        const Manager *m = pc->manager;
+        Manager *m = pc->manager;
         _cleanup_free_ char *body = NULL;
-        PreparedRecord record = {};
+        PreparedRecord record = { .stored = pc->stored };
         size_t n = strlen(pc->caller);
         int r;
 
@@ -89,25 +101,15 @@ static int prepared_write(const PreparedContext *pc) {
                 return -EINVAL;
         memcpy(record.caller, pc->caller, n + 1);
         r = prepared_record_format(&record, &body);
-        return r < 0 ? r : state_store_write(m->records, RECORD_PREPARED, pc->uuid, body);
+        return r < 0 ? r : record_store(m, RECORD_PREPARED, pc->uuid, body);
 }
 
 /* ---- its end ---- */
 
-static const char *stored_name(const PreparedContext *pc, char buf[static FD_NAME_SIZE]) {
-        return fd_name_format(&(FdName){ FD_ROLE_PREPARED, pc->uuid, {} }, buf);
-}
-
 static void drop_run(Job *job) {
         PreparedContext *pc = container_of(job, PreparedContext, job);
-        FdStore *fdstore = pc->manager->fdstore;
-        char name[FD_NAME_SIZE];
 
-        if (!fdstore_has(fdstore, stored_name(pc, name)))
-                return;
-        pc->result = fdstore_remove(fdstore, name);
-        if (pc->result >= 0)
-                pc->result = fdstore_barrier(fdstore);
+        pc->result = descriptor_unstore(pc->manager->fdstore, &pc->stored, NULL);
 }
 
 static void drop_done(Job *job) {
@@ -126,12 +128,10 @@ static void drop_done(Job *job) {
 }
 
 static void prepared_drop(PreparedContext *pc) {
-        char name[FD_NAME_SIZE];
-
         pc->state = PREPARED_DROPPING;
         pc->result = 0;
         pc->iommufd = fd_close(pc->iommufd);
-        if (!fdstore_has(pc->manager->fdstore, stored_name(pc, name))) {
+        if (pc->stored == 0) {
                 record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
                 prepared_free(pc);
                 return;
@@ -146,18 +146,39 @@ static void make_run(Job *job) {
         PreparedContext *pc = container_of(job, PreparedContext, job);
         FdStore *fdstore = pc->manager->fdstore;
         Kernel *k = pc->manager->kernel;
-        char name[FD_NAME_SIZE];
+        int *iommufd = &pc->next_one.iommufd;
+        int r;
 
-        pc->iommufd = fd_close(pc->iommufd); /* of the one that this takes the place of */
-        pc->result = fdstore_remove(fdstore, stored_name(pc, name));
-        if (pc->result >= 0)
-                pc->result = k->ops->iommufd_open(k, &pc->iommufd);
-        if (pc->result >= 0)
-                pc->result = k->ops->iommufd_account_process(k, pc->iommufd);
-        if (pc->result >= 0)
-                pc->result = fdstore_add(fdstore, name, pc->iommufd);
-        if (pc->result >= 0)
-                pc->result = fdstore_barrier(fdstore);
+        r = k->ops->iommufd_open(k, iommufd);
+        if (r >= 0)
+                r = k->ops->iommufd_account_process(k, *iommufd);
+        if (r >= 0)
+                r = fdstore_add_new(fdstore, *iommufd, &pc->next_one.stored);
+        if (r >= 0)
+                r = fdstore_barrier(fdstore);
+        pc->result = r;
+}
+
+/* Puts the new one in the place of the old one, or leaves everything as it was. */
+static int make_finish(PreparedContext *pc, Problem *p) {
+        PreparedContext before = *pc;
+        int r;
+
+        pc->caller = pc->next_one.caller;
+        pc->iommufd = pc->next_one.iommufd;
+        pc->stored = pc->next_one.stored;
+        r = record_refuse(pc->manager, prepared_write(pc), p);
+        if (r < 0) {
+                pc->caller = before.caller;
+                pc->iommufd = before.iommufd;
+                pc->stored = before.stored;
+                return r;
+        }
+
+        pc->next_one.caller = before.caller;
+        pc->next_one.iommufd = before.iommufd;
+        pc->next_one.stored = before.stored;
+        return 0;
 }
 
 static void make_done(Job *job) {
@@ -167,13 +188,22 @@ static void make_done(Job *job) {
         int r = pc->result;
         Problem p = {};
 
-        if (pc->unwanted)
+        if (pc->next_one.unwanted)
                 r = problem_set(&p, PROBLEM_CANCELLED,
                                 "The caller of the prepared context has left.");
         else if (r < 0 && r != -ENOMEM)
                 (void)problem_set(&p, PROBLEM_KERNEL, "There is no iommufd to be had: %s.",
                                   strerror(-r));
-        if (r < 0)
+        if (r >= 0)
+                r = make_finish(pc, &p);
+
+        /* Whichever is not wanted. */
+        unstore_submit(&pc->next_one.unstore, pc->manager, pc->next_one.stored);
+        pc->next_one.stored = 0;
+        pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+        free(pc->next_one.caller);
+        pc->next_one.caller = NULL;
+        if (pc->unwanted || pc->iommufd < 0)
                 prepared_drop(pc);
         else
                 pc->state = PREPARED_READY;
@@ -184,6 +214,8 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
                             void *userdata, Problem *p) {
         PreparedContext *pc = prepared_find(m, uuid);
         const Vm *vm = manager_find_vm(m, uuid);
+        Unstore *unstore;
+        char *copy;
         int r;
 
         if (m->stopping)
@@ -207,25 +239,20 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
         if (r < 0)
                 return r;
 
-        if (pc) {
-                char *copy = strdup(caller);
-
-                if (!copy)
-                        return -ENOMEM;
-                free(pc->caller);
-                pc->caller = copy;
-        } else {
+        copy = strdup(caller);
+        unstore = unstore_new();
+        r = copy && unstore ? 0 : -ENOMEM;
+        if (r >= 0 && !pc)
                 r = prepared_new(m, uuid, caller, &pc);
-                if (r < 0)
-                        return r;
-        }
-        pc->state = PREPARED_MAKING;
-        r = record_refuse(m, prepared_write(pc), p);
         if (r < 0) {
-                prepared_drop(pc);
+                unstore_free(unstore);
+                free(copy);
                 return r;
         }
-
+        pc->state = PREPARED_MAKING;
+        pc->next_one.caller = copy;
+        pc->next_one.unstore = unstore;
+        pc->next_one.unwanted = false;
         pc->result = -ECANCELED; /* if the pool stops before it comes to this */
         pc->answer = answer;
         pc->userdata = userdata;
@@ -242,6 +269,7 @@ int prepared_recover(Manager *m, sd_id128_t uuid, const PreparedRecord *record, 
                 return r;
         pc->state = PREPARED_READY;
         pc->iommufd = TAKE_FD(*iommufd);
+        pc->stored = record->stored;
         return 0;
 }
 
@@ -256,12 +284,13 @@ int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd) {
         return 0;
 }
 
-int prepared_lend(Manager *m, sd_id128_t uuid) {
+int prepared_lend(Manager *m, sd_id128_t uuid, uint32_t *ret_stored) {
         PreparedContext *pc = prepared_find(m, uuid);
 
         if (!pc || pc->state != PREPARED_READY)
                 return -1;
         pc->state = PREPARED_LENT;
+        *ret_stored = pc->stored;
         return pc->iommufd;
 }
 
@@ -279,6 +308,7 @@ void prepared_use_up(Manager *m, sd_id128_t uuid) {
 
         assert(pc && pc->state == PREPARED_LENT);
         pc->iommufd = -1;
+        pc->stored = 0;
         record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
         prepared_free(pc);
 }
@@ -286,6 +316,8 @@ void prepared_use_up(Manager *m, sd_id128_t uuid) {
 void prepared_name_vanished(Manager *m, const char *name) {
         for (PreparedContext *pc = m->prepared, *next; pc; pc = next) {
                 next = pc->next;
+                if (pc->next_one.caller && streq(pc->next_one.caller, name))
+                        pc->next_one.unwanted = true;
                 if (!streq(pc->caller, name))
                         continue;
                 if (pc->state == PREPARED_READY)

@@ -8,7 +8,6 @@
 #include <errno.h>
 
 #include "core/manager-private.h"
-#include "state/fd-name.h"
 #include "vm/context-store.h"
 
 void manager_list_quarantined(const Manager *m, void (*found)(void *userdata, const Quarantined *q),
@@ -52,7 +51,7 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 
         (void)k;
         /* Out of the fd store first, or it comes back with the next daemon. */
-        if (context_unstore(vm->manager->fdstore, vm->uuid, &op->work, p) < 0)
+        if (context_unstore(vm->manager->fdstore, &op->work, p) < 0)
                 return -EBUSY;
         context_close(&op->work);
         return 0;
@@ -94,7 +93,8 @@ int vm_reclaim(Vm *vm, const char *caller, OperationAnswer answer, void *userdat
 typedef struct LetGo {
         Job job;
         Manager *manager;
-        sd_id128_t uuid;
+        char **names; /* in the fd store */
+        size_t n_names;
         int result;
         OperationAnswer answer;
         void *userdata;
@@ -102,17 +102,13 @@ typedef struct LetGo {
 
 static void let_go_run(Job *job) {
         LetGo *let_go = container_of(job, LetGo, job);
-
         FdStore *fdstore = let_go->manager->fdstore;
-        char name[FD_NAME_SIZE];
+        int r = 0;
 
-        let_go->result = fdstore_remove_all(fdstore, fd_name_format_prefix(let_go->uuid, name));
-        if (let_go->result >= 0)
-                let_go->result = fdstore_remove(
-                        fdstore,
-                        fd_name_format(&(FdName){ FD_ROLE_PREPARED, let_go->uuid, {} }, name));
-        if (let_go->result >= 0)
-                let_go->result = fdstore_barrier(fdstore);
+        for (size_t i = 0; i < let_go->n_names; i++)
+                RET_GATHER(r, fdstore_remove(fdstore, let_go->names[i]));
+        RET_GATHER(r, fdstore_barrier(fdstore));
+        let_go->result = r;
 }
 
 static void let_go_done(Job *job) {
@@ -124,6 +120,9 @@ static void let_go_done(Job *job) {
                                   "The service manager does not let go of its descriptors: %s.",
                                   strerror(-let_go->result));
         let_go->answer(let_go->userdata, let_go->result, &p);
+        for (size_t i = 0; i < let_go->n_names; i++)
+                free(let_go->names[i]);
+        free(let_go->names);
         free(let_go);
 }
 
@@ -165,15 +164,17 @@ int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, 
 
         *let_go = (LetGo){ .job = { .run = let_go_run, .done = let_go_done },
                            .manager = m,
-                           .uuid = uuid,
-                           .result = -ECANCELED,
                            .answer = answer,
                            .userdata = userdata };
-        if (is_newer)
-                workers_submit(m->workers, &let_go->job);
-        else { /* what a damaged one had was let go at the start; what the UUID has now is another's */
-                let_go->result = 0;
-                let_go_done(&let_go->job);
+        /* Which of them the last newer record was about, nobody can tell; what a damaged one had was let go at the start. */
+        if (record_check_newer(m, NULL) >= 0) {
+                let_go->names = TAKE_PTR(m->kept_names);
+                let_go->n_names = m->n_kept_names;
+                m->n_kept_names = 0;
         }
+        if (let_go->n_names > 0)
+                let_go->result = -ECANCELED, workers_submit(m->workers, &let_go->job);
+        else
+                let_go_done(&let_go->job);
         return 0;
 }

@@ -19,7 +19,7 @@ uint64_t record_body_hash(const char *body, size_t length) {
 }
 
 static int record_write(const VmSnapshot *snapshot, uint64_t *recorded) {
-        const Manager *m = snapshot->vm->manager;
+        Manager *m = snapshot->vm->manager;
         _cleanup_(vm_record_done) VmRecord record = {};
         _cleanup_free_ char *body = NULL;
         uint64_t hash;
@@ -34,7 +34,7 @@ static int record_write(const VmSnapshot *snapshot, uint64_t *recorded) {
         if (hash == *recorded)
                 return 0;
 
-        r = state_store_write(m->records, RECORD_VM, record.uuid, body);
+        r = record_store(m, RECORD_VM, record.uuid, body);
         if (r >= 0)
                 *recorded = hash;
         return r;
@@ -50,12 +50,52 @@ int record_refuse(const Manager *m, int r, Problem *p) {
         return r;
 }
 
-void record_forget(const Manager *m, RecordKind kind, sd_id128_t id) {
-        int r = m->records ? state_store_remove(m->records, kind, id) : 0;
+static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata);
 
-        if (r < 0)
-                log_msg(LOG_WARNING, "Cannot remove the record %s of %s: %s",
-                        record_kind_to_string(kind), SD_ID128_TO_UUID_STRING(id), strerror(-r));
+void records_try_again(Manager *m) {
+        m->records_failing = true;
+        if (!m->stopping && !m->record_timer)
+                (void)sd_event_add_time_relative(m->event, &m->record_timer, CLOCK_MONOTONIC,
+                                                 RECORD_RETRY_USEC, 0, on_record_timer, m);
+}
+
+void record_forget(Manager *m, RecordKind kind, sd_id128_t id) {
+        int r = m->records ? state_store_remove(m->records, kind, id) : 0;
+        StaleRecord *grown;
+
+        if (r >= 0)
+                return;
+        log_msg(LOG_WARNING, "Cannot remove the record %s of %s: %s", record_kind_to_string(kind),
+                SD_ID128_TO_UUID_STRING(id), strerror(-r));
+        grown = reallocarray(m->stale, m->n_stale + 1, sizeof(StaleRecord));
+        if (!grown)
+                return; /* the next daemon finds that it says nothing */
+        m->stale = grown;
+        grown[m->n_stale++] = (StaleRecord){ kind, id };
+        records_try_again(m);
+}
+
+/* There is a new record of that name. */
+static void unstale(Manager *m, RecordKind kind, sd_id128_t id) {
+        for (size_t i = m->n_stale; i-- > 0;)
+                if (m->stale[i].kind == kind && sd_id128_equal(m->stale[i].id, id))
+                        m->stale[i] = m->stale[--m->n_stale];
+}
+
+static void remove_stale(Manager *m) {
+        for (size_t i = m->n_stale; i-- > 0;)
+                if (state_store_remove(m->records, m->stale[i].kind, m->stale[i].id) >= 0)
+                        m->stale[i] = m->stale[--m->n_stale];
+        if (m->n_stale > 0)
+                records_try_again(m);
+}
+
+int record_store(Manager *m, RecordKind kind, sd_id128_t id, const char *body) {
+        int r = state_store_write(m->records, kind, id, body);
+
+        if (r >= 0)
+                unstale(m, kind, id);
+        return r;
 }
 
 int record_check_newer(const Manager *m, Problem *p) {
@@ -92,6 +132,7 @@ int record_intent(Operation *op) {
                                         .state = vm->state,
                                         .leash = vm->leash.kind,
                                         .leash_caller = vm->leash.caller,
+                                        .leash_stored = vm->leash_stored,
                                         .deadline_usec = vm->leash.deadline_usec },
                          &vm->recorded);
         return op->grants ? record_refuse(m, r, &op->problem) : 0;
@@ -107,13 +148,14 @@ int record_result(Operation *op) {
                                 .state = vm->state,
                                 .leash = leashed ? op->leash : vm->leash.kind,
                                 .leash_caller = leashed ? op->caller : vm->leash.caller,
+                                .leash_stored = leashed ? op->leash_stored : vm->leash_stored,
                                 .deadline_usec = op->deadline_usec ?: vm->leash.deadline_usec };
 
         if (!m->records)
                 return 0;
         if (snapshot.leash != LEASH_CALLER)
                 snapshot.leash_caller = NULL;
-        if (vm->state == VM_ADMITTED)
+        if (vm->state == VM_ADMITTED || leashed)
                 snapshot.state = leashed ? VM_BOUND : VM_REALIZED;
         return record_refuse(m, record_write(&snapshot, &vm->recorded), &op->problem);
 }
@@ -127,6 +169,8 @@ static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         m->records_failing = false;
         for (size_t i = 0; i < m->n_vms; i++)
                 record_vm(m->vms[i]);
+        remove_stale(m);
+        unstore_try_again(m);
         if (!m->records_failing)
                 log_msg(LOG_NOTICE, "What could not be written down before now is.");
         return 0;
@@ -134,31 +178,32 @@ static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 
 void record_vm(Vm *vm) {
         Manager *m = vm->manager;
+        bool was_failing = m->records_failing;
         int r;
 
         if (!m->records)
                 return;
         if (vm->state == VM_RELEASED) {
-                r = vm->recorded ? state_store_remove(m->records, RECORD_VM, vm->uuid) : 0;
-                if (r >= 0)
-                        vm->recorded = 0;
-        } else
-                r = record_write(&(VmSnapshot){ .vm = vm,
-                                                .context = &vm->context,
-                                                .state = vm->state,
-                                                .leash = vm->leash.kind,
-                                                .leash_caller = vm->leash.caller,
-                                                .deadline_usec = vm->leash.deadline_usec },
-                                 &vm->recorded);
-        if (r >= 0 || m->records_failing)
+                if (vm->recorded)
+                        record_forget(m, RECORD_VM, vm->uuid);
+                vm->recorded = 0;
                 return;
+        }
 
-        m->records_failing = true;
-        log_vm(LOG_ERR, VM_UUID_STRING(vm),
-               "What has become of VM \"%s\" cannot be written down in %s: %s. A daemon that "
-               "starts now would not know.",
-               vm->name, state_store_get_path(m->records), strerror(-r));
-        if (!m->stopping)
-                (void)sd_event_add_time_relative(m->event, &m->record_timer, CLOCK_MONOTONIC,
-                                                 RECORD_RETRY_USEC, 0, on_record_timer, m);
+        r = record_write(&(VmSnapshot){ .vm = vm,
+                                        .context = &vm->context,
+                                        .state = vm->state,
+                                        .leash = vm->leash.kind,
+                                        .leash_caller = vm->leash.caller,
+                                        .leash_stored = vm->leash_stored,
+                                        .deadline_usec = vm->leash.deadline_usec },
+                         &vm->recorded);
+        if (r >= 0)
+                return;
+        records_try_again(m);
+        if (!was_failing)
+                log_vm(LOG_ERR, VM_UUID_STRING(vm),
+                       "What has become of VM \"%s\" cannot be written down in %s: %s. A daemon "
+                       "that starts now would not know.",
+                       vm->name, state_store_get_path(m->records), strerror(-r));
 }

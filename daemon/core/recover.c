@@ -19,8 +19,8 @@
 #include "vm/vm-saved.h"
 
 typedef struct LeftFd {
-        FdName name;
-        const char *text; /* as it is in the fd store */
+        uint32_t id;
+        const char *name; /* as it is in the fd store */
         int fd;
         bool claimed; /* it has found its place: it stays in the fd store */
 } LeftFd;
@@ -47,22 +47,10 @@ typedef struct Recovery {
 
 /* ---- the descriptors ---- */
 
-static int fd_name_compare(const FdName *a, const FdName *b) {
-        int r = memcmp(a->uuid.bytes, b->uuid.bytes, sizeof(a->uuid.bytes));
-
-        if (r == 0)
-                r = (a->role > b->role) - (a->role < b->role);
-        if (r == 0 && a->role == FD_ROLE_CDEV)
-                r = pci_address_compare(&a->function, &b->function);
-        return r;
-}
-
 static int left_fd_compare(const void *a, const void *b) {
-        return fd_name_compare(&((const LeftFd *)a)->name, &((const LeftFd *)b)->name);
-}
+        const LeftFd *x = a, *y = b;
 
-static int left_fd_compare_name(const void *name, const void *fd) {
-        return fd_name_compare(name, &((const LeftFd *)fd)->name);
+        return (x->id > y->id) - (x->id < y->id);
 }
 
 static int collect_fds(Recovery *rec) {
@@ -74,9 +62,9 @@ static int collect_fds(Recovery *rec) {
         for (size_t i = 0; i < rec->n_stored; i++) {
                 LeftFd *left = rec->fds + rec->n_fds;
 
-                if (fd_name_parse(rec->stored[i].name, &left->name) < 0)
+                if (fd_name_parse(rec->stored[i].name, &left->id) < 0)
                         continue;
-                left->text = rec->stored[i].name;
+                left->name = rec->stored[i].name;
                 left->fd = TAKE_FD(rec->stored[i].fd);
                 rec->n_fds++;
         }
@@ -84,30 +72,25 @@ static int collect_fds(Recovery *rec) {
         return 0;
 }
 
-static LeftFd *find_fd(const Recovery *rec, FdRole role, sd_id128_t uuid,
-                       const PciAddress *function) {
-        const FdName name = { role, uuid, function ? *function : (PciAddress){} };
+/* What a record calls by that number; not what another one has taken already. */
+static LeftFd *find_fd(const Recovery *rec, uint32_t id) {
+        const LeftFd wanted = { .id = id };
+        LeftFd *left = bsearch(&wanted, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
 
-        return bsearch(&name, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare_name);
+        return left && left->fd >= 0 ? left : NULL;
 }
 
-/* What cannot be the thing is not the thing: somebody else's hand was in the store. */
+/* Only what the kernel says of a file that is something else tells that it is: an error that says nothing decides nothing. */
 static bool is_iommufd(Kernel *k, int fd) {
         int r = k->ops->object_probe(k, fd, KERNEL_OBJECT_IOAS, UINT32_MAX);
 
-        return r == 0 || r == -ENOENT;
+        return r != -ENOTTY && r != -EBADF && r != -EINVAL;
 }
 
-static LeftFd *find_iommufd(const Recovery *rec, sd_id128_t uuid) {
-        static const FdRole roles[] = { FD_ROLE_IOMMUFD, FD_ROLE_PREPARED };
+static LeftFd *find_iommufd(const Recovery *rec, uint32_t id) {
+        LeftFd *left = find_fd(rec, id);
 
-        for (size_t i = 0; i < ELEMENTSOF(roles); i++) {
-                LeftFd *left = find_fd(rec, roles[i], uuid, NULL);
-
-                if (left && is_iommufd(rec->m->kernel, left->fd))
-                        return left;
-        }
-        return NULL;
+        return left && is_iommufd(rec->m->kernel, left->fd) ? left : NULL;
 }
 
 /* Takes the descriptor; the fd store keeps its own. */
@@ -120,7 +103,7 @@ static int claim_fd(LeftFd *left) {
 
 /* ---- a VM ---- */
 
-static RecoveryWitness look_at(const LeftFd *leash) {
+static RecoveryWitness find_witness(const LeftFd *leash) {
         bool ended;
 
         if (!leash || fd_verify_pidfd(leash->fd) < 0 || pidfd_has_ended(leash->fd, &ended) < 0)
@@ -128,21 +111,9 @@ static RecoveryWitness look_at(const LeftFd *leash) {
         return ended ? WITNESS_ENDED : WITNESS_ALIVE;
 }
 
-/* Where one leash was taking another one's place, nobody was answered: either will do, and one that is alive is better. */
-static RecoveryWitness find_witness(const Recovery *rec, sd_id128_t uuid, LeftFd **ret_leash) {
-        LeftFd *first = find_fd(rec, FD_ROLE_LEASH, uuid, NULL),
-               *second = find_fd(rec, FD_ROLE_LEASH2, uuid, NULL);
-        RecoveryWitness witness = look_at(first);
-
-        *ret_leash = first;
-        if (witness == WITNESS_ALIVE || look_at(second) == WITNESS_MISSING)
-                return witness;
-        *ret_leash = second;
-        return look_at(second);
-}
-
+/* Only "not there" is a no. */
 static bool exists(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id) {
-        return id == 0 || k->ops->object_probe(k, iommufd, kind, id) >= 0;
+        return id == 0 || k->ops->object_probe(k, iommufd, kind, id) != -ENOENT;
 }
 
 static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *iommufd,
@@ -152,7 +123,7 @@ static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *io
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 const ContextFunction *f = vm->context.functions + i;
 
-                facts[i].kept = find_fd(rec, FD_ROLE_CDEV, vm->uuid, &f->address);
+                facts[i].kept = find_fd(rec, f->stored);
                 facts[i].bound = iommufd && f->device_id != 0 &&
                                  exists(k, iommufd->fd, KERNEL_OBJECT_DEVICE, f->device_id);
         }
@@ -169,10 +140,14 @@ static void listen(Manager *m, ContextFunction *f) {
 
 static void claim_descriptors(const Recovery *rec, Vm *vm, LeftFd *iommufd) {
         vm->context.iommufd = claim_fd(iommufd);
+        if (!iommufd)
+                vm->context.iommufd_stored = 0;
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 ContextFunction *f = vm->context.functions + i;
 
-                f->cdev = claim_fd(find_fd(rec, FD_ROLE_CDEV, vm->uuid, &f->address));
+                f->cdev = claim_fd(find_fd(rec, f->stored));
+                if (f->cdev < 0)
+                        f->stored = 0;
         }
 }
 
@@ -188,8 +163,7 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
                                                           : record->deadline_usec);
                 break;
         case LEASH_PIDFD:
-                r = leash_set_pidfd(&vm->leash, leash->fd);
-                leash->claimed = true;
+                r = leash_adopt_pidfd(&vm->leash, claim_fd(leash));
                 break;
         case LEASH_CALLER:
                 r = leash_set_caller(&vm->leash, record->leash_caller);
@@ -199,11 +173,6 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
                 break;
         case _LEASH_KIND_MAX:
                 abort();
-        }
-        if (r == -ESRCH) { /* between the look and now */
-                leash->claimed = false;
-                vm_drain(vm, VM_END_VMM_EXITED);
-                return 0;
         }
         if (r >= 0 && d->leash != LEASH_NONE)
                 vm_move(vm, VM_EVENT_LEASHED);
@@ -273,7 +242,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         Vm *mine = *vm;
         _cleanup_free_ RecoveryFunction *functions = new0(
                 RecoveryFunction, MAX(mine->context.n_functions, (size_t)1));
-        LeftFd *iommufd = find_iommufd(rec, mine->uuid), *leash;
+        LeftFd *iommufd = find_iommufd(rec, mine->context.iommufd_stored),
+               *leash = find_fd(rec, mine->leash_stored);
         Kernel *k = rec->m->kernel;
         RecoveryFacts facts = {
                 .context = &mine->context,
@@ -281,7 +251,7 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
                 .leash = saved->leash,
                 .end_reason = mine->end_reason,
                 .iommufd = iommufd,
-                .witness = find_witness(rec, mine->uuid, &leash),
+                .witness = find_witness(leash),
                 .functions = functions,
         };
         RecoveryDecision d;
@@ -312,6 +282,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         claim_descriptors(rec, mine, iommufd);
         if (leash)
                 leash->claimed = true; /* removed with the rest of it */
+        else
+                mine->leash_stored = 0;
         vm_drain(mine, d.end_reason);
         rec->n_released++;
         return 0;
@@ -338,14 +310,15 @@ static int recover_vm(Recovery *rec, const StateEntry *entry) {
 /* ---- the rest ---- */
 
 static int recover_prepared(Recovery *rec, const LeftRecord *left) {
-        LeftFd *fd = find_fd(rec, FD_ROLE_PREPARED, left->id, NULL);
         PreparedRecord record;
+        LeftFd *fd;
         int r;
 
         r = prepared_record_parse(left->body, left->body_length, &record);
         if (r < 0)
                 return r;
-        if (!fd || fd->claimed || !is_iommufd(rec->m->kernel, fd->fd)) {
+        fd = find_iommufd(rec, record.stored);
+        if (!fd) {
                 record_forget(rec->m, RECORD_PREPARED, left->id);
                 return 0;
         }
@@ -447,13 +420,6 @@ static int recover_later(Recovery *rec) {
 
 /* ---- what is left over ---- */
 
-static bool is_kept_for_newer(const Manager *m, sd_id128_t uuid) {
-        for (size_t i = 0; i < m->n_kept; i++)
-                if (m->kept[i].verdict == RECORD_NEWER && sd_id128_equal(m->kept[i].id, uuid))
-                        return true;
-        return false;
-}
-
 static bool has_newer(const Manager *m) {
         for (size_t i = 0; i < m->n_kept; i++)
                 if (m->kept[i].verdict == RECORD_NEWER)
@@ -461,29 +427,52 @@ static bool has_newer(const Manager *m) {
         return false;
 }
 
+/* A newer version's record may be about any of them: then they are kept until it is given up. */
+static int keep_name(Manager *m, const char *name) {
+        char **grown = reallocarray(m->kept_names, m->n_kept_names + 1, sizeof(char *));
+
+        if (!grown)
+                return -ENOMEM;
+        m->kept_names = grown;
+        grown[m->n_kept_names] = strdup(name);
+        return grown[m->n_kept_names++] ? 0 : -ENOMEM;
+}
+
 static int let_go(Recovery *rec) {
+        bool newer = has_newer(rec->m);
         FdStore *fdstore = rec->m->fdstore;
         size_t n = 0;
         int r = 0;
 
-        for (size_t i = 0; i < rec->n_fds; i++) {
-                LeftFd *left = rec->fds + i;
+        for (size_t i = 0; i < rec->n_fds; i++)
+                rec->fds[i].fd = fd_close(rec->fds[i].fd);
+        for (size_t i = 0; i < rec->n_fds + rec->n_stored; i++) {
+                const LeftFd *left = i < rec->n_fds ? rec->fds + i : NULL;
+                StoredFd *odd = left ? NULL : rec->stored + (i - rec->n_fds);
+                const char *name = left ? left->name : odd->name;
 
-                left->fd = fd_close(left->fd);
-                if (left->claimed || is_kept_for_newer(rec->m, left->name.uuid))
+                if (left ? left->claimed : odd->fd < 0)
                         continue;
+                if (odd)
+                        odd->fd = fd_close(odd->fd);
                 n++;
-                RET_GATHER(r, fdstore_remove(fdstore, left->text));
+                if (newer) {
+                        int q = keep_name(rec->m, name);
+
+                        if (q < 0)
+                                return q;
+                } else
+                        RET_GATHER(r, fdstore_remove(fdstore, name));
         }
-        for (size_t i = 0; i < rec->n_stored; i++)
-                if (rec->stored[i].fd >= 0 &&
-                    !has_newer(rec->m)) { /* no name of ours, nor of a later one's */
-                        rec->stored[i].fd = fd_close(rec->stored[i].fd);
-                        n++;
-                        RET_GATHER(r, fdstore_remove(fdstore, rec->stored[i].name));
-                }
         if (n == 0)
                 return 0;
+        if (newer) {
+                log_msg(LOG_WARNING,
+                        "%zu descriptor(s) may belong to the newer aviommud's records, they are "
+                        "kept.",
+                        n);
+                return 0;
+        }
 
         RET_GATHER(r, fdstore_barrier(fdstore));
         log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", n);

@@ -60,9 +60,9 @@ RecoveryDecision recovery_decide(const RecoveryFacts *facts) {
         const VmContext *ctx = facts->context;
         bool in_kernel = ctx->handover != HANDOVER_NONE;
 
-        /* Nobody was told of it. */
+        /* Nobody was told of it, and what was opened for it goes with the last daemon, or as no record names it. */
         if (facts->state == VM_ADMITTED)
-                return facts->iommufd && !ctx->shared ? release(VM_END_FAILED, NULL) : drop(NULL);
+                return drop(NULL);
 
         if (in_kernel && !facts->iommufd && !ctx->shared)
                 return drop(facts->end_reason ? NULL : "its iommufd, and with it all it had");

@@ -45,6 +45,7 @@ static int decide(Operation *op, Problem *p) {
                                                          streq(vm->end_reason, VM_END_LOST);
         vm->retry = sd_event_source_disable_unref(vm->retry);
         leash_done(&vm->leash);
+        op->leash_stored = vm->leash_stored;
         op->work.confirming = false;
         if (vm->state != VM_RELEASED)
                 vm_move(vm, VM_EVENT_DRAIN);
@@ -58,14 +59,16 @@ static int run(Operation *op, Kernel *k, Problem *p) {
         VmContext *work = &op->work;
         int r;
 
-        r = context_unstore_functions(fdstore, vm->uuid, work, p);
+        r = descriptor_unstore(fdstore, &op->leash_stored, p);
+        if (r >= 0)
+                r = context_unstore_functions(fdstore, work, p);
         if (r >= 0 && work->shared && work->handover != HANDOVER_NONE &&
             (work->iommufd < 0 || container_of(op, DestroyOperation, op)->gently))
                 r = context_check_let_go(k, work, p);
         if (r >= 0)
                 r = context_teardown(k, work, p);
         if (r >= 0)
-                r = context_unstore(fdstore, vm->uuid, work, p);
+                r = context_unstore(fdstore, work, p);
         return r;
 }
 
@@ -96,7 +99,9 @@ void release_finish(Vm *vm) {
 static void done(Operation *op) {
         Vm *vm = op->vm;
 
-        if (vm->state == VM_RELEASED) /* a second wish, behind the one that did it */
+        if (op->ran)
+                vm->leash_stored = op->leash_stored; /* 0, or still there */
+        if (vm->state == VM_RELEASED)                /* a second wish, behind the one that did it */
                 op->result = 0;
         if (vm->state != VM_DRAINING) {
                 if (op->result < 0) /* it has not even begun */

@@ -55,8 +55,7 @@ static int hand_over(Operation *op, Problem *p) {
 
                 if (!f->handed_over)
                         continue;
-                r = context_unstore_function(op->vm->manager->fdstore, op->vm->uuid, &f->address,
-                                             p);
+                r = context_unstore_function(op->vm->manager->fdstore, f, p);
                 if (r < 0)
                         return r;
                 f->cdev = fd_close(f->cdev);
@@ -129,8 +128,7 @@ static int let_go_of_draining(Operation *op, Kernel *k, Problem *p) {
 
                 if (!f->draining || work->handover != HANDOVER_DAEMON)
                         continue;
-                r = context_unstore_function(op->vm->manager->fdstore, op->vm->uuid, &f->address,
-                                             p);
+                r = context_unstore_function(op->vm->manager->fdstore, f, p);
                 if (r < 0)
                         return r;
                 (void)context_unrealize_function(k, work, f, NULL);

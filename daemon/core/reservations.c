@@ -32,7 +32,7 @@ struct Reservation {
 /* ---- the record ---- */
 
 static int reservation_write(const Reservation *reservation) {
-        const Manager *m = reservation->manager;
+        Manager *m = reservation->manager;
         const VmContext *ctx = &reservation->functions;
         _cleanup_(reservation_record_done)
                 ReservationRecord record = { .uid = reservation->uid,
@@ -58,8 +58,7 @@ static int reservation_write(const Reservation *reservation) {
                 r = demand_set_save(&charges, &record.charges, &record.n_charges);
         if (r >= 0)
                 r = reservation_record_format(&record, &body);
-        return r < 0 ? r
-                     : state_store_write(m->records, RECORD_RESERVATION, reservation->token, body);
+        return r < 0 ? r : record_store(m, RECORD_RESERVATION, reservation->token, body);
 }
 
 static void reservation_forget(const Reservation *reservation) {
@@ -240,14 +239,6 @@ static int reserve(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid, Reser
         return r;
 }
 
-/* Whether the VM that the reservation was for has it; a VM that was never granted gives it back. */
-static bool is_used_up(const Manager *m, const PciAddress *function) {
-        const Claim *claim = claims_find(m, function);
-
-        return claim && !(claim->vm && !claim->reservation && claim->vm->end_reason &&
-                          streq(claim->vm->end_reason, VM_END_FAILED));
-}
-
 int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
                         uint64_t now_usec) {
         _cleanup_(demand_set_done) DemandSet charges = {};
@@ -269,7 +260,7 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
                 if (context_find_function(&functions, address))
                         return -EBADMSG;
-                if (is_used_up(m, address)) {
+                if (claims_find(m, address)) { /* by the VM that has used it up */
                         record_forget(m, RECORD_RESERVATION, token);
                         return 0;
                 }

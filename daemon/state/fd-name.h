@@ -2,44 +2,24 @@
 #pragma once
 
 /*
- * The names under which descriptors lie in the fd store. A name says whose and what a descriptor
- * is, so that what belongs to a damaged record can be told; what it means is the record's to say.
- * Pure.
+ * The names under which descriptors lie in the fd store: a number in base 36, lower case. Which descriptor of which VM it is, is
+ * the record's to say; one that no record names belongs to nothing. Pure.
  *
- *      vm-<uuid, 32 lower-case hex digits>-iommufd
- *      vm-<uuid>-leash, vm-<uuid>-second-leash
- *      vm-<uuid>-cdev-SSSS.BB.DD.F         (FDNAME= takes no colon)
- *      prepared-<uuid>
+ * Names are short because the service manager passes all of them in one environment variable, and an execve() takes no
+ * string of more than 128 KiB: with more of them a service could not be started again.
  */
 
-#include <systemd/sd-id128.h>
-
 #include "base/macro.h"
-#include "base/pci-address.h"
 
-typedef enum FdRole {
-        FD_ROLE_IOMMUFD,
-        FD_ROLE_LEASH,
-        FD_ROLE_LEASH2, /* of a leash that takes another one's place: both are there for a moment */
-        FD_ROLE_CDEV,
-        FD_ROLE_PREPARED,
-        _FD_ROLE_MAX,
-} FdRole;
+#define FD_ID_MAX    UINT32_C(46655) /* "zzz" */
+#define FD_NAME_SIZE 4
 
-typedef struct FdName {
-        FdRole role;
-        sd_id128_t uuid;
-        PciAddress function; /* FD_ROLE_CDEV */
-} FdName;
+/* How many descriptors can have names in one string of 128 KiB, with what separates them and the name of the variable. */
+#define FD_NAMES_MAX UINT64_C(32000)
 
-#define FD_NAME_SIZE 64
-
-/* Returns @buf. */
-char *fd_name_format(const FdName *name, char buf[static FD_NAME_SIZE]);
-#define FD_NAME_STRING(name) fd_name_format((name), (char[FD_NAME_SIZE]){})
-
-/* How the names of all but the prepared descriptors of a VM begin. Returns @buf. */
-char *fd_name_format_prefix(sd_id128_t uuid, char buf[static FD_NAME_SIZE]);
+/* @id: 1 to FD_ID_MAX. Returns @buf. */
+char *fd_name_format(uint32_t id, char buf[static FD_NAME_SIZE]);
+#define FD_NAME_STRING(id) fd_name_format((id), (char[FD_NAME_SIZE]){})
 
 /* Exactly what fd_name_format() writes, or -EINVAL. */
-int fd_name_parse(const char *s, FdName *ret);
+int fd_name_parse(const char *s, uint32_t *ret);

@@ -8,6 +8,7 @@
 
 #include "base/fd-util.h"
 #include "base/hash.h"
+#include "state/fd-name.h"
 
 #define BARRIER_TIMEOUT_USEC UINT64_C(10000000)
 
@@ -32,6 +33,7 @@ struct FdStore {
         pthread_mutex_t mutex;
         StoredName *names;
         uint64_t count;
+        uint32_t last_id; /* given last by fdstore_add_new(): others come first */
 };
 
 /* ---- the names, with the mutex held ---- */
@@ -128,7 +130,7 @@ int fdstore_new(uint64_t default_max, FdStore **ret) {
                 return -ENOMEM;
         (void)pthread_mutex_init(&store->mutex, NULL);
         store->barrier_timeout_usec = BARRIER_TIMEOUT_USEC;
-        store->max = socket ? max_from_environment(default_max) : 0;
+        store->max = socket ? MIN(max_from_environment(default_max), FD_NAMES_MAX) : 0;
         store->is_there = store->max > 0;
 
         r = take_listen_fds(store);
@@ -269,6 +271,51 @@ int fdstore_add(FdStore *store, const char *name, int fd) {
         return r;
 }
 
+/* A number whose name is free, with its name taken. Not one of those that were given a moment ago. */
+static int reserve_new(FdStore *store, uint32_t *ret_id) {
+        int r = -ENOSPC;
+
+        (void)pthread_mutex_lock(&store->mutex);
+        for (uint32_t i = 0; store->count < store->max && i < FD_ID_MAX; i++) {
+                uint32_t id = (store->last_id + i) % FD_ID_MAX + 1;
+
+                if (name_find(store, FD_NAME_STRING(id)))
+                        continue;
+                r = name_add(store, FD_NAME_STRING(id));
+                store->last_id = id;
+                *ret_id = id;
+                break;
+        }
+        (void)pthread_mutex_unlock(&store->mutex);
+        return r;
+}
+
+int fdstore_add_new(FdStore *store, int fd, uint32_t *ret_id) {
+        uint32_t id;
+        int r;
+
+        *ret_id = 0;
+        if (!fdstore_is_there(store))
+                return 0;
+        if (fd < 0)
+                return -EBADF;
+
+        r = reserve_new(store, &id);
+        if (r < 0)
+                return r;
+        r = send_about("FDSTORE=1\nFDPOLL=0", FD_NAME_STRING(id), fd);
+        if (r < 0) {
+                give_back(store, FD_NAME_STRING(id));
+                return r;
+        }
+        *ret_id = id;
+        return 0;
+}
+
+int fdstore_remove_id(FdStore *store, uint32_t id) {
+        return id == 0 ? 0 : fdstore_remove(store, FD_NAME_STRING(id));
+}
+
 int fdstore_remove(FdStore *store, const char *name) {
         int r = 0;
 
@@ -281,37 +328,6 @@ int fdstore_remove(FdStore *store, const char *name) {
         if (r >= 0)
                 give_back(store, name);
         return r;
-}
-
-/* A copy of one of the names that begin so, which is no longer the same when it comes to be used. */
-static int name_find_prefix(FdStore *store, const char *prefix, char **ret) {
-        const StoredName *found = NULL, *n, *next;
-
-        *ret = NULL;
-        (void)pthread_mutex_lock(&store->mutex);
-        HASH_ITER (hh, store->names, n, next)
-                if (strncmp(n->name, prefix, strlen(prefix)) == 0)
-                        found = n;
-        if (found)
-                *ret = strdup(found->name);
-        (void)pthread_mutex_unlock(&store->mutex);
-        return found && !*ret ? -ENOMEM : 0;
-}
-
-int fdstore_remove_all(FdStore *store, const char *prefix) {
-        if (!store)
-                return 0;
-
-        for (;;) {
-                _cleanup_free_ char *name = NULL;
-                int r = name_find_prefix(store, prefix, &name);
-
-                if (r < 0 || !name)
-                        return r;
-                r = fdstore_remove(store, name);
-                if (r < 0)
-                        return r;
-        }
 }
 
 int fdstore_barrier(FdStore *store) {

@@ -63,12 +63,16 @@ bool fdstore_has(FdStore *store, const char *name);
  * takes), -ENOMEM, or what sending gave. */
 int fdstore_add(FdStore *store, const char *name, int fd);
 
+/* Keeps a duplicate of @fd under a name of its own choice (state/fd-name.h) and says which; 0 when there is no manager.
+ * Returns 0 or as fdstore_add(). */
+int fdstore_add_new(FdStore *store, int fd, uint32_t *ret_id);
+
+/* Drops what is kept under the name of @id, 0: nothing. As fdstore_remove(). */
+int fdstore_remove_id(FdStore *store, uint32_t id);
+
 /* Drops all that is kept under @name. A name that is not there is fine. Returns 0, or what sending
  * gave: then it counts as kept. */
 int fdstore_remove(FdStore *store, const char *name);
-
-/* Drops all whose names begin with @prefix. Returns 0, -ENOMEM, or what sending gave. */
-int fdstore_remove_all(FdStore *store, const char *prefix);
 
 /* Waits until the manager has seen all of the above. Returns 0, -ETIMEDOUT, or what sending
  * gave. */

@@ -10,7 +10,7 @@ static const JsonField function_fields[] = {
         JSON_FIELD(RecordFunction, managed),      JSON_FIELD(RecordFunction, pending),
         JSON_FIELD(RecordFunction, draining),     JSON_FIELD(RecordFunction, attached),
         JSON_FIELD(RecordFunction, handed_over),  JSON_FIELD(RecordFunction, device_id),
-        JSON_FIELD(RecordFunction, vdevice_id),
+        JSON_FIELD(RecordFunction, vdevice_id),   JSON_FIELD(RecordFunction, stored),
 };
 
 static const JsonField viommu_fields[] = {
@@ -57,6 +57,8 @@ static const JsonField fields[] = {
         JSON_FIELD(VmRecord, guest_domains),
         JSON_FIELD(VmRecord, ioas_id),
         JSON_FIELD(VmRecord, hwpt_id),
+        JSON_FIELD(VmRecord, iommufd_stored),
+        JSON_FIELD(VmRecord, leash_stored),
         JSON_FIELD_LIST(VmRecord, functions, function_table),
         JSON_FIELD_LIST(VmRecord, viommus, viommu_table),
         JSON_FIELD_LIST(VmRecord, mappings, mapping_table),

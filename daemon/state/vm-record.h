@@ -28,6 +28,8 @@ typedef struct RecordFunction {
         bool attached;
         bool handed_over;               /* the daemon keeps no descriptor of it */
         uint32_t device_id, vdevice_id; /* 0: not there */
+        uint32_t
+                stored; /* the number of its descriptor in the fd store (state/fd-name.h), 0: none */
 } RecordFunction;
 
 typedef struct RecordViommu {
@@ -69,7 +71,8 @@ typedef struct VmRecord {
         bool confirming;        /* it may be half done */
         uint64_t memory;        /* bytes */
         uint32_t guest_domains;
-        uint32_t ioas_id, hwpt_id; /* 0: not there */
+        uint32_t ioas_id, hwpt_id;             /* 0: not there */
+        uint32_t iommufd_stored, leash_stored; /* numbers in the fd store, 0: none */
         RecordFunction *functions;
         size_t n_functions;
         RecordViommu *viommus;

@@ -23,7 +23,7 @@ static int realize_base(Kernel *k, VmContext *ctx, Problem *p) {
         if (ctx->iommufd < 0) {
                 r = k->ops->iommufd_open(k, &ctx->iommufd);
                 if (r < 0)
-                        return kernel_refusal(p, STEP_IOMMUFD_OPEN, "", r);
+                        return kernel_refusal(p, STEP_IOMMUFD_OPEN, "the VM", r);
 
                 r = k->ops->iommufd_account_process(k, ctx->iommufd);
                 if (r < 0)

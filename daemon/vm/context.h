@@ -34,6 +34,7 @@ typedef struct ContextFunction {
         bool handed_over;
         bool attached;
         uint32_t device_id, vdevice_id;
+        uint32_t stored; /* the number of cdev in the fd store, 0: it is not there */
 } ContextFunction;
 
 typedef struct ContextViommu {
@@ -56,6 +57,7 @@ typedef struct VmContext {
         bool confirmed;  /* ConfirmContext */
         bool confirming; /* its descriptors are being given up */
         int iommufd;
+        uint32_t iommufd_stored; /* its number in the fd store, 0: it is not there */
         uint32_t ioas_id, hwpt_id;
         ContextFunction *functions;
         size_t n_functions;

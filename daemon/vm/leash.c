@@ -55,11 +55,26 @@ int leash_start_clock(Leash *leash, uint64_t deadline_usec) {
         return 0;
 }
 
-int leash_set_pidfd(Leash *leash, int pidfd) {
+int leash_adopt_pidfd(Leash *leash, int pidfd) {
         sd_event_source *source;
-        _cleanup_close_ int copy = -1;
-        bool ended;
         int r;
+
+        r = sd_event_add_io(leash->event, &source, pidfd, EPOLLIN, on_pidfd, leash);
+        if (r < 0) {
+                fd_close(pidfd);
+                return r;
+        }
+
+        leash_done(leash);
+        leash->kind = LEASH_PIDFD;
+        leash->pidfd = pidfd;
+        leash->source = source;
+        return 0;
+}
+
+int leash_set_pidfd(Leash *leash, int pidfd) {
+        bool ended;
+        int copy, r;
 
         r = fd_verify_pidfd(pidfd);
         if (r < 0)
@@ -71,17 +86,7 @@ int leash_set_pidfd(Leash *leash, int pidfd) {
                 return -ESRCH;
 
         copy = fd_dup(pidfd);
-        if (copy < 0)
-                return copy;
-        r = sd_event_add_io(leash->event, &source, copy, EPOLLIN, on_pidfd, leash);
-        if (r < 0)
-                return r;
-
-        leash_done(leash);
-        leash->kind = LEASH_PIDFD;
-        leash->pidfd = TAKE_FD(copy);
-        leash->source = source;
-        return 0;
+        return copy < 0 ? copy : leash_adopt_pidfd(leash, copy);
 }
 
 int leash_set_caller(Leash *leash, const char *caller) {

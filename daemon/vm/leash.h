@@ -36,6 +36,10 @@ int leash_start_clock(Leash *leash, uint64_t deadline_usec);
  * ended already is -ESRCH and changes nothing; no pidfd is -EINVAL or -EBADF. */
 int leash_set_pidfd(Leash *leash, int pidfd);
 
+/* The same for a pidfd that is known to be one, and taken over; a process that has ended already is noticed by the loop. Returns 0 or a negative errno;
+ * @pidfd is closed then. */
+int leash_adopt_pidfd(Leash *leash, int pidfd);
+
 /* Hangs the VM on a bus name; leash_name_vanished() has to be told. */
 int leash_set_caller(Leash *leash, const char *caller);
 

@@ -66,6 +66,7 @@ struct Operation {
         /* The leash that the VM will have when this has succeeded; LEASH_NONE: the one that it has. */
         LeashKind leash;
         int leash_pidfd;        /* the operation's own, -1: none */
+        uint32_t leash_stored;  /* its number in the fd store */
         uint64_t clock_usec;    /* a VM that will have none gets so long for it; 0: no clock */
         uint64_t deadline_usec; /* CLOCK_MONOTONIC, when that will be over */
 

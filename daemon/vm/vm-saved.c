@@ -28,6 +28,7 @@ static RecordFunction function_save(const ContextFunction *f) {
                 .handed_over = f->handed_over,
                 .device_id = f->device_id,
                 .vdevice_id = f->vdevice_id,
+                .stored = f->stored,
         };
 
         if (f->has_vf_token)
@@ -111,6 +112,8 @@ int vm_save(const VmSnapshot *s, VmRecord *ret) {
                 .guest_domains = vm->guest_domains,
                 .ioas_id = ctx->ioas_id,
                 .hwpt_id = ctx->hwpt_id,
+                .iommufd_stored = ctx->iommufd_stored,
+                .leash_stored = s->leash_stored,
         };
         int r;
 
@@ -177,6 +180,7 @@ static int lists_load(const VmRecord *record, VmContext *ctx) {
                         .attached = f->attached,
                         .device_id = f->device_id,
                         .vdevice_id = f->vdevice_id,
+                        .stored = f->stored,
                 };
 
                 memcpy(function.vf_token, f->vf_token, sizeof(function.vf_token));
@@ -249,6 +253,8 @@ int vm_load(Manager *manager, sd_event *event, LeashEnded ended, const VmRecord 
         vm->context.confirming = record->confirming;
         vm->context.ioas_id = record->ioas_id;
         vm->context.hwpt_id = record->hwpt_id;
+        vm->context.iommufd_stored = record->iommufd_stored;
+        vm->leash_stored = record->leash_stored;
 
         r = lists_load(record, &vm->context);
         if (r >= 0)

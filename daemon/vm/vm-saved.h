@@ -19,7 +19,8 @@ typedef struct VmSnapshot {
         VmState state;
         LeashKind leash;
         const char *leash_caller; /* NULL: none */
-        uint64_t deadline_usec;   /* CLOCK_MONOTONIC, 0: no clock */
+        uint32_t leash_stored;
+        uint64_t deadline_usec; /* CLOCK_MONOTONIC, 0: no clock */
 } VmSnapshot;
 
 /* Returns 0 or -ENOMEM; then *ret has to be freed with vm_record_done(). */

@@ -40,7 +40,8 @@ typedef struct Vm {
         Receipt *receipt;       /* everything it is charged */
 
         Leash leash;
-        int n_missing; /* how many reports of an agent in a row have not named it */
+        uint32_t leash_stored; /* the number of its pidfd in the fd store, 0: none */
+        int n_missing;         /* how many reports of an agent in a row have not named it */
         VmContext context;
         uint64_t recorded; /* checksum of the record that is on file, 0: none */
 

@@ -258,7 +258,8 @@ static _Noreturn void exec_service(char **argv, const char *address, uint64_t *b
         if (!names)
                 _exit(1);
         *p = '\0';
-        qsort(kept, n_kept, sizeof(Kept), compare_fd); /* each goes down, where no other is any more */
+        qsort(kept, n_kept, sizeof(Kept),
+              compare_fd); /* each goes down, where no other is any more */
         for (size_t i = 0; i < n_kept; i++) {
                 if (dup2(kept[i].fd, 3 + (int)i) < 0)
                         _exit(1);
@@ -375,8 +376,8 @@ int main(int argc, char **argv) {
         (void)snprintf(dir_arg, sizeof(dir_arg), "--runtime-dir=%s", dir);
         (void)snprintf(bus_arg, sizeof(bus_arg), "--bus=%s", argv[4]);
         for (size_t i = 0; i < runs; i++) {
-                char *sim[] = { argv[1], bus_arg, (char *)"--profile", argv[3], state_arg, dir_arg,
-                                NULL };
+                char *sim[] = { argv[1], bus_arg, (char *)"--profile", argv[3], state_arg,
+                                dir_arg, NULL };
                 char *empty[] = { argv[2], argv[4], NULL };
                 Start s = start(sim, notify, address, getenv("BENCH_GENTLY"));
                 Start e = start(empty, notify, address, false);
@@ -388,7 +389,8 @@ int main(int argc, char **argv) {
         }
         a = median_ms(ours, runs);
         b = median_ms(theirs, runs);
-        (void)printf("%s VMs, %zu descriptors, medians of %zu: aviommud-sim ready after %.1f ms (CPU %.1f ms), the empty "
+        (void)printf("%s VMs, %zu descriptors, medians of %zu: aviommud-sim ready after %.1f ms "
+                     "(CPU %.1f ms), the empty "
                      "service after %.1f ms (CPU %.1f ms): ratio %.1f\n",
                      argv[5], n_kept, runs, a, median_ms(cpu, runs), b, median_ms(their_cpu, runs),
                      a / b);

@@ -44,7 +44,8 @@ static void ground_done(ManagerGround *g) {
 static const KernelOps *real_ops;
 
 static int probe_low(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id) {
-        return id > IDS_MAX && id < UINT32_MAX ? -ENOENT : real_ops->object_probe(k, iommufd, kind, id);
+        return id > IDS_MAX && id < UINT32_MAX ? -ENOENT
+                                               : real_ops->object_probe(k, iommufd, kind, id);
 }
 
 static void shorten_sweeps(Kernel *k) {

@@ -107,6 +107,9 @@ int model_do(World *w, const Model *m, const ModelStep *s) {
 
         if (!exists)
                 return -ENOENT;
+        /* What it was confirmed to have, no VMM here has: nobody could tell when it is closed. */
+        if (s->kind == DO_DETACH && m->vms[s->slot % MODEL_SLOTS].confirmed)
+                return -EPERM;
         switch (s->kind) {
         case DO_ATTACH:
                 return do_attach(w, name, FNS(function));

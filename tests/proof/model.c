@@ -3,13 +3,16 @@
 
 #include <stdio.h>
 
+#include "base/fd-util.h"
+
 static const char *const kind_names[_STEP_KIND_MAX] = {
-        "create", "create-reserved", "attach", "detach", "viommu-create", "viommu-destroy", "map", "unmap", "open", "confirm",
-        "leash", "destroy", "reserve", "unreserve", "prepare", "vmm-ends", "caller-leaves", "plug", "limit", "restart",
+        "create",  "create-reserved", "attach",  "detach",   "viommu-create", "viommu-destroy",
+        "map",     "unmap",           "open",    "confirm",  "leash",         "destroy",
+        "reserve", "unreserve",       "prepare", "vmm-ends", "caller-leaves", "plug",
+        "limit",   "restart",
 };
 
-static const char *const functions[MODEL_FUNCTIONS] = { FN_A, FN_B, FN_PAIR_0,
-                                                        FN_C, FN_D, FN_F };
+static const char *const functions[MODEL_FUNCTIONS] = { FN_A, FN_B, FN_PAIR_0, FN_C, FN_D, FN_F };
 
 void model_init(Model *m) {
         *m = (Model){ .instances = 4 };
@@ -83,7 +86,8 @@ static uint64_t n_instances(const Model *m, unsigned iommu) {
         uint64_t n = m->reserved && m->reservation.viommus & 1U << iommu;
 
         for (unsigned i = 0; i < MODEL_SLOTS; i++)
-                n += m->vms[i].exists && m->vms[i].viommus & 1U << iommu;
+                if (m->vms[i].exists)
+                        n += m->vms[i].unclear[iommu] + (m->vms[i].viommus >> iommu & 1);
         return n;
 }
 
@@ -105,9 +109,12 @@ static uint64_t pinned(const ModelVm *vm) {
 }
 
 static uint64_t domains(const ModelVm *vm) {
+        unsigned viommus = (unsigned)__builtin_popcount(vm->viommus) + vm->unclear[0] +
+                           vm->unclear[1];
+
         if (!vm->exists)
                 return 0;
-        return 1 + (vm->tier == TIER_HARDWARE ? 8 * (uint64_t)__builtin_popcount(vm->viommus)
+        return 1 + (vm->tier == TIER_HARDWARE ? 8 * (uint64_t)viommus
                                               : (uint64_t)__builtin_popcount(vm->functions));
 }
 
@@ -132,16 +139,26 @@ ModelVerdict model_judge(const Model *m, const ModelStep *s) {
         switch (s->kind) {
         case DO_CREATE:
                 new = model_vm_of(s);
-                return !vm->exists && !(new.functions & held(m)) && has_room(m, new.viommus) &&
+                return !vm->exists && !(new.functions &held(m)) && has_room(m, new.viommus) &&
                        leash_is_good(&new);
         case DO_CREATE_RESERVED:
-                return !vm->exists && m->reserved;
+                if (vm->exists || !m->reserved)
+                        return MODEL_NO;
+                /* It was reserved on what was known of the host then. */
+                return m->unplugged && m->reservation.functions & 1U << (MODEL_FUNCTIONS - 1)
+                               ? MODEL_MAYBE
+                               : MODEL_YES;
         case DO_ATTACH:
-                return vm->exists && !(held(m) & bit) &&
-                       (vm->tier != TIER_HARDWARE || vm->viommus & iommus_of(bit) ||
-                        has_room(m, iommus_of(bit)));
+                if (!vm->exists || held(m) & bit)
+                        return MODEL_NO;
+                if (vm->tier != TIER_HARDWARE || vm->viommus & iommus_of(bit))
+                        return MODEL_YES;
+                /* Who confirmed has let go of all functions here, and a new vIOMMU wants them. */
+                return !has_room(m, iommus_of(bit)) ? MODEL_NO
+                       : vm->confirmed              ? MODEL_MAYBE
+                                                    : MODEL_YES;
         case DO_DETACH:
-                return vm->exists && vm->functions & bit;
+                return vm->exists && vm->functions & bit && !vm->confirmed;
         case DO_VIOMMU_CREATE:
                 return daemons && iommus_of(vm->functions) & 1U << iommu &&
                                        !(vm->viommus & 1U << iommu) && has_room(m, 1U << iommu)
@@ -163,7 +180,8 @@ ModelVerdict model_judge(const Model *m, const ModelStep *s) {
                 return vm->exists && (s->a % 2 || vm->leash == LEASH_NONE ||
                                       (!vm->shared && vm->handover == HANDOVER_DAEMON));
         case DO_RESERVE:
-                return m->reserved ? MODEL_NO : MODEL_MAYBE; /* the kernel's level may not be known */
+                return m->reserved ? MODEL_NO
+                                   : MODEL_MAYBE; /* the kernel's level may not be known */
         case DO_UNRESERVE:
                 return m->reserved;
         case DO_PREPARE:
@@ -268,6 +286,17 @@ void model_apply(Model *m, const ModelStep *s) {
         }
 }
 
+bool model_apply_unclear(Model *m, const ModelStep *s) {
+        ModelVm *vm = m->vms + s->slot % MODEL_SLOTS;
+        unsigned iommu = s->kind == DO_ATTACH ? iommu_of(function_of(s)) : s->a % 2;
+
+        if ((s->kind != DO_ATTACH && s->kind != DO_VIOMMU_CREATE) || !vm->shared ||
+            vm->tier != TIER_HARDWARE || vm->viommus & 1U << iommu)
+                return false;
+        vm->unclear[iommu]++;
+        return true;
+}
+
 /* ---- comparing ---- */
 
 static char difference[1024];
@@ -304,6 +333,7 @@ static const char *compare_vm(const World *w, unsigned slot, const ModelVm *m) {
         const char *name = model_slot_name(slot);
         const Vm *vm = daemon_vm(w, name);
         unsigned viommus = 0;
+        int pid;
 
         if (!vm != !m->exists)
                 DIFFERS("%s %s", name, vm ? "is still there" : "is gone");
@@ -313,7 +343,11 @@ static const char *compare_vm(const World *w, unsigned slot, const ModelVm *m) {
                 viommus |= 1U << vm->context.viommus[i].host_iommu;
         if (!vm_is_alive(vm))
                 DIFFERS("%s is %s: %s", name, vm_state_to_string(vm->state), vm->state_reason);
-        if (functions_of(vm) != m->functions || vm->context.n_functions != (size_t)__builtin_popcount(m->functions))
+        for (size_t i = 0; i < vm->context.n_functions; i++)
+                if (vm->context.functions[i].draining) /* it will be gone yet */
+                        DIFFERS("%s has a function that drains", name);
+        if (functions_of(vm) != m->functions ||
+            vm->context.n_functions != (size_t)__builtin_popcount(m->functions))
                 DIFFERS("%s has the functions %x, not %x", name, functions_of(vm), m->functions);
         if (viommus != m->viommus)
                 DIFFERS("%s has the vIOMMUs %x, not %x", name, viommus, m->viommus);
@@ -322,6 +356,9 @@ static const char *compare_vm(const World *w, unsigned slot, const ModelVm *m) {
                         m->mapped);
         if (vm->leash.kind != m->leash || vm->context.confirmed != m->confirmed)
                 DIFFERS("%s has another leash, or is not confirmed", name);
+        if (m->leash == LEASH_PIDFD &&
+            (pidfd_get_pid(vm->leash.pidfd, &pid) < 0 || pid != w->vmms[m->vmm].pid))
+                DIFFERS("%s hangs on another VMM than %i", name, m->vmm);
         if (vm->context.shared < m->shared) /* it may count as shared, to be safe */
                 DIFFERS("%s is not shared", name);
         return NULL;

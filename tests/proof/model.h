@@ -39,7 +39,8 @@ typedef enum StepKind {
 typedef struct ModelStep {
         StepKind kind;
         unsigned slot, a, b;
-        unsigned fault, nth; /* 0: none; else what goes wrong in it: a kind of fault, or the daemon dies at its nth step */
+        unsigned fault,
+                nth; /* 0: none; else what goes wrong in it: a kind of fault, or the daemon dies at its nth step */
 } ModelStep;
 
 typedef struct ModelVm {
@@ -48,7 +49,9 @@ typedef struct ModelVm {
         VmHandover handover;
         unsigned functions; /* bits */
         unsigned viommus;   /* bits */
-        unsigned mapped;    /* bits: ranges of RAM_BYTES */
+        unsigned unclear
+                [2]; /* vIOMMUs that may be there, on each host IOMMU: charged as long as the VM lives */
+        unsigned mapped; /* bits: ranges of RAM_BYTES */
         uint64_t memory;
         LeashKind leash;
         int vmm; /* of LEASH_PIDFD */
@@ -74,6 +77,9 @@ ModelVerdict model_judge(const Model *m, const ModelStep *s);
 
 /* What it comes to when it is had. */
 void model_apply(Model *m, const ModelStep *s);
+
+/* The daemon has died in the step, and cannot know what the VMM has got: the same as not done, but charged. False: that cannot be. */
+bool model_apply_unclear(Model *m, const ModelStep *s);
 
 /* Does it, in a daemon. Returns 0 or a negative errno. */
 int model_do(World *w, const Model *m, const ModelStep *s);

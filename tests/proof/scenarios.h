@@ -18,8 +18,9 @@ typedef struct Scenario {
         const char *name;
         ActKind kind;
         void (*setup)(World *w);
-        int (*act)(World *w);     /* 0 or a negative errno */
-        void (*finish)(World *w); /* what still happens when the daemon that lived through the act has died; NULL: nothing */
+        int (*act)(World *w); /* 0 or a negative errno */
+        void (*finish)(
+                World *w); /* what still happens when the daemon that lived through the act has died; NULL: nothing */
         void (*restore)(World *w); /* puts the host back, in the parent; NULL: nothing to do */
         uint64_t admission_timeout_usec;
         /* Beginnings of lines that may be other than before and after when the daemon has died: what cannot be known then is taken for

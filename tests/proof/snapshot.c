@@ -56,7 +56,8 @@ static void price(const Vm *vm, DemandSet *ret) {
 
         (void)charge_for_vm(ret, vm->memory);
         if (ctx->mapped_bytes > vm->memory)
-                (void)demand_set_add(ret, RESOURCE_PINNED_MEMORY, 0, ctx->mapped_bytes - vm->memory);
+                (void)demand_set_add(ret, RESOURCE_PINNED_MEMORY, 0,
+                                     ctx->mapped_bytes - vm->memory);
         for (size_t i = 0; i < ctx->n_functions; i++)
                 (void)charge_for_function(ret, ctx->tier);
         for (size_t i = 0; i < ctx->n_viommus; i++)
@@ -156,10 +157,14 @@ static void add_kernel(Lines *l, const World *w) {
         SimCounters c;
 
         sim_get_counters(w->kernel, &c);
-        add(l, "kernel: %lu contexts, %lu cdevs, %lu bound, %lu ioas, %lu devices, %lu hwpts, %lu viommus, %lu vdevices",
+        add(l,
+            "kernel: %lu contexts, %lu cdevs, %lu bound, %lu ioas, %lu devices, %lu hwpts, %lu "
+            "viommus, %lu vdevices",
             c.contexts, c.open_cdevs, c.bound_functions, c.ioas, c.devices, c.hwpts, c.viommus,
             c.vdevices);
-        add(l, "kernel: %lu guest ids, %lu devids, %lu domains, %lu contiguous, %lu mappings of %lu, %lu pinned",
+        add(l,
+            "kernel: %lu guest ids, %lu devids, %lu domains, %lu contiguous, %lu mappings of %lu, "
+            "%lu pinned",
             c.guest_ids, c.trans_devids, c.host_domain_ids, c.contiguous_bytes, c.mappings,
             c.mapped_bytes, c.pinned_bytes);
 }
@@ -200,7 +205,9 @@ void snapshot(World *w, char ret[static SNAPSHOT_SIZE]) {
                 add_vm(&l, m->vms[i]);
         for (const Claim *c = m->claims; c; c = c->hh.next)
                 add(&l, "claim on %s by %s", PCI_ADDRESS_STRING(&c->function),
-                    c->vm ? c->vm->name : c->reservation ? "a reservation" : "the daemon");
+                    c->vm            ? c->vm->name
+                    : c->reservation ? "a reservation"
+                                     : "the daemon");
         add_ledger(&l, m);
         add(&l, "%zu prepared, %zu reservations, %lu stored", m->n_prepared, m->n_reservations,
             fdstore_get_count(m->fdstore));

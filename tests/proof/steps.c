@@ -63,17 +63,48 @@ static bool counts(const char *name) {
         return n_same++ < SAME_MAX;
 }
 
+/* A kernel does not stop in the midst of a call because another thread of the process dies: what is in it comes out first. */
+static pthread_cond_t came_out = PTHREAD_COND_INITIALIZER;
+static unsigned n_inside;
+static bool dying;
+
+/* With the lock held, which is not given back. */
+static _Noreturn void die(const char *name, bool before) {
+        dying = true;
+        while (n_inside > 0)
+                (void)pthread_cond_wait(&came_out, &lock);
+        (void)snprintf(last_name, STEPS_NAME_SIZE, "%s %.50s", before ? "before" : "after", name);
+        _exit(STEPS_DEATH);
+}
+
+/* Takes the lock, for good when the process is dying. */
+static void lock_alive(void) {
+        (void)pthread_mutex_lock(&lock);
+        while (dying)
+                (void)pthread_cond_wait(&came_out, &lock);
+}
+
 static void step(const char *what, const char *more, bool before) {
         char name[STEPS_NAME_SIZE];
 
-        (void)pthread_mutex_lock(&lock);
+        lock_alive();
         (void)snprintf(name, sizeof(name), "%s%s", what, more);
         /* Before it is its own; after it the same call again would have to be told apart from a second one. */
-        if (counting && (before ? counts(name) : n_same <= SAME_MAX) && ++n_steps == deadly) {
-                (void)snprintf(last_name, STEPS_NAME_SIZE, "%s %.50s", before ? "before" : "after",
-                               name);
-                _exit(STEPS_DEATH);
-        }
+        if (counting && (before ? counts(name) : n_same <= SAME_MAX) && ++n_steps == deadly)
+                die(name, before);
+        (void)pthread_mutex_unlock(&lock);
+}
+
+static void enter_kernel(void) {
+        lock_alive();
+        n_inside++;
+        (void)pthread_mutex_unlock(&lock);
+}
+
+static void leave_kernel(void) {
+        (void)pthread_mutex_lock(&lock);
+        n_inside--;
+        (void)pthread_cond_broadcast(&came_out);
         (void)pthread_mutex_unlock(&lock);
 }
 
@@ -118,7 +149,11 @@ static bool can_fail(const char *op) {
 void steps_hook(void *userdata, const char *op, bool before) {
         int error = before && can_fail(op) ? fault(STEP_KERNEL) : 0;
 
+        if (!before)
+                leave_kernel();
         step(op, "", before);
+        if (before)
+                enter_kernel();
         if (error > 0)
                 (void)sim_inject_fault(userdata, op, 1, error);
 }
@@ -226,6 +261,6 @@ int __wrap_sd_event_add_time(sd_event *e, sd_event_source **ret, clockid_t clock
 int __wrap_sd_event_add_time_relative(sd_event *e, sd_event_source **ret, clockid_t clock,
                                       uint64_t usec, uint64_t accuracy,
                                       sd_event_time_handler_t callback, void *userdata) {
-        return __real_sd_event_add_time_relative(e, ret, clock, usec / TIME_FRACTION,
-                                                 accuracy ?: 1, callback, userdata);
+        return __real_sd_event_add_time_relative(e, ret, clock, usec / TIME_FRACTION, accuracy ?: 1,
+                                                 callback, userdata);
 }

@@ -137,9 +137,9 @@ static void sweep_scenario(Sweep *sweep) {
                 sweep->n_points++;
                 n = sweep->world.shared->n_steps;
                 for (uint64_t m = 1; m <= n && sweep->n_flaws < FLAWS_MAX; m++) {
-                        uint64_t again = sweep->only_again ?: sweep->all
-                                                          ? m
-                                                          : 1 + (point + m * n / 2) * 7919 % n;
+                        uint64_t again = sweep->only_again
+                                                 ?: sweep->all ? m
+                                                               : 1 + (point + m * n / 2) * 7919 % n;
 
                         sweep->n_again += die_at(sweep, point, again);
                         if (sweep->only_again || (!sweep->all && m == AGAIN_MAX))
@@ -199,9 +199,10 @@ int main(int argc, char **argv) {
         world_done(&sweep.world);
 
         n = sweep.n_points + sweep.n_again;
-        (void)printf("%u crash points: %u steps of %zu scenarios, %u of recoveries; %u flaws; %lld s\n",
-                     n, sweep.n_points, n_scenarios, sweep.n_again, sweep.n_flaws,
-                     (long long)(time(NULL) - began));
+        (void)printf(
+                "%u crash points: %u steps of %zu scenarios, %u of recoveries; %u flaws; %lld s\n",
+                n, sweep.n_points, n_scenarios, sweep.n_again, sweep.n_flaws,
+                (long long)(time(NULL) - began));
         if (!sweep.only && n < POINTS_MIN) {
                 (void)printf("fewer than %d crash points\n", POINTS_MIN);
                 return EXIT_FAILURE;

@@ -83,7 +83,7 @@ static bool disarm(const ModelStep *s) {
 /* What may have come of a step. */
 typedef struct Outcomes {
         const World *world;
-        Model models[3];
+        Model models[4];
         size_t n, found;
         char difference[1024]; /* to the first */
 } Outcomes;
@@ -170,6 +170,9 @@ static void take_up(World *w, Episode *e) {
                         o.models[2] = e->model;
                         o.models[2].prepared[s->slot % MODEL_SLOTS] = false;
                 }
+                o.models[o.n] = e->model;
+                if (model_apply_unclear(o.models + o.n, s))
+                        o.n++;
                 e->at++;
         }
         settle(w, e, &o);
@@ -242,7 +245,8 @@ static const char *run_episode(Test *test) {
         else if (code == DAEMON_FLUNKED)
                 left = w->shared->failure;
         else {
-                (void)snprintf(text, sizeof(text), "step %zu: the daemon ended with %d", e->at, code);
+                (void)snprintf(text, sizeof(text), "step %zu: the daemon ended with %d", e->at,
+                               code);
                 left = text;
         }
         if (left)
@@ -261,13 +265,13 @@ static unsigned random_below(unsigned n) {
 
 static ModelStep random_step(void) {
         static const unsigned char weights[_STEP_KIND_MAX] = {
-                [DO_CREATE] = 30,      [DO_CREATE_RESERVED] = 4, [DO_ATTACH] = 16,
-                [DO_DETACH] = 14,      [DO_VIOMMU_CREATE] = 10,  [DO_VIOMMU_DESTROY] = 8,
-                [DO_MAP] = 14,         [DO_UNMAP] = 10,          [DO_OPEN] = 8,
-                [DO_CONFIRM] = 5,      [DO_LEASH] = 8,           [DO_DESTROY] = 14,
-                [DO_RESERVE] = 5,      [DO_UNRESERVE] = 2,       [DO_PREPARE] = 8,
-                [DO_VMM_ENDS] = 1,     [DO_CALLER_LEAVES] = 2,   [DO_PLUG] = 3,
-                [DO_LIMIT] = 3,        [DO_RESTART] = 1,
+                [DO_CREATE] = 30,  [DO_CREATE_RESERVED] = 4, [DO_ATTACH] = 16,
+                [DO_DETACH] = 14,  [DO_VIOMMU_CREATE] = 10,  [DO_VIOMMU_DESTROY] = 8,
+                [DO_MAP] = 14,     [DO_UNMAP] = 10,          [DO_OPEN] = 8,
+                [DO_CONFIRM] = 5,  [DO_LEASH] = 8,           [DO_DESTROY] = 14,
+                [DO_RESERVE] = 5,  [DO_UNRESERVE] = 2,       [DO_PREPARE] = 8,
+                [DO_VMM_ENDS] = 1, [DO_CALLER_LEAVES] = 2,   [DO_PLUG] = 3,
+                [DO_LIMIT] = 3,    [DO_RESTART] = 1,
         };
         unsigned sum = 0, pick;
         ModelStep s = { .slot = random_below(MODEL_SLOTS),
@@ -394,7 +398,7 @@ int main(int argc, char **argv) {
                         r = fail(&test, seed, what);
         }
         world_done(&test.world);
-        (void)printf("%lu steps of seed %lu: %lu lives of a daemon, %lu died in a step; %lld s\n", done,
-                     seed, test.n_lives, test.n_deaths, (long long)(time(NULL) - began));
+        (void)printf("%lu steps of seed %lu: %lu lives of a daemon, %lu died in a step; %lld s\n",
+                     done, seed, test.n_lives, test.n_deaths, (long long)(time(NULL) - began));
         return r;
 }

@@ -20,7 +20,13 @@
 #define IDS_MAX  64
 #define PATIENCE 10000 /* ms */
 
-typedef enum VmmWish { WISH_KEEP_IOMMUFD, WISH_KEEP_CDEV, WISH_CLOSE, WISH_BIND, WISH_LOOK } VmmWish;
+typedef enum VmmWish {
+        WISH_KEEP_IOMMUFD,
+        WISH_KEEP_CDEV,
+        WISH_CLOSE,
+        WISH_BIND,
+        WISH_LOOK
+} VmmWish;
 
 typedef struct VmmMessage {
         uint32_t sequence;
@@ -103,10 +109,9 @@ static int self_look(const VmmSelf *self, VmmMessage *m) {
         if (self->iommufd < 0)
                 return -EBADF;
         for (uint32_t id = 1; id < IDS_MAX; id++) {
-                m->n_objects +=
-                        k->ops->object_probe(k, self->iommufd, KERNEL_OBJECT_ANY, id) == 0;
-                m->n_devices +=
-                        k->ops->object_probe(k, self->iommufd, KERNEL_OBJECT_DEVICE, id) == 0;
+                m->n_objects += k->ops->object_probe(k, self->iommufd, KERNEL_OBJECT_ANY, id) == 0;
+                m->n_devices += k->ops->object_probe(k, self->iommufd, KERNEL_OBJECT_DEVICE, id) ==
+                                0;
         }
         return 0;
 }

@@ -60,8 +60,8 @@ typedef struct Shared {
 
 typedef struct World {
         /* the parent's */
-        int state;       /* of the simulated kernel */
-        Kernel *look;    /* at it */
+        int state;    /* of the simulated kernel */
+        Kernel *look; /* at it */
         ServiceManager *service;
         char records[64];
         int ram;

@@ -148,16 +148,32 @@ static void long_names(void **state) {
         assert_int_equal(n_managed(), 0);
 }
 
-/* All names that the project has are names to a manager. */
-static void our_names(void **state) {
+/* Names of its own choice: what a manager takes, none twice, and not one that was free a moment ago. */
+static void own_names(void **state) {
         _cleanup_(fdstore_freep) FdStore *store = new_store();
+        uint32_t ids[8], id;
 
         (void)state;
-        for (FdRole role = 0; role < _FD_ROLE_MAX; role++) {
-                FdName name = { .role = role, .function = { 0xffff, 0xff, 0xff } };
+        for (size_t i = 0; i < ELEMENTSOF(ids); i++) {
+                _cleanup_close_ int fd = file("own");
 
-                add_file(store, FD_NAME_STRING(&name));
-                assert_true(service_manager_find(manager, FD_NAME_STRING(&name)) >= 0);
+                assert_ok(fdstore_add_new(store, fd, ids + i));
+                assert_true(service_manager_find(manager, FD_NAME_STRING(ids[i])) >= 0);
+                for (size_t j = 0; j < i; j++)
+                        assert_int_not_equal(ids[i], ids[j]);
+        }
+        {
+                _cleanup_close_ int fd = file("one more");
+
+                assert_error(fdstore_add_new(store, fd, &id), ENOSPC);
+                assert_int_equal(id, 0);
+                assert_error(fdstore_add_new(store, -1, &id), EBADF);
+                assert_ok(fdstore_remove_id(store, 0));
+                assert_int_equal(fdstore_get_count(store), 8);
+                assert_ok(fdstore_remove_id(store, ids[3]));
+                assert_int_equal(n_managed(), 7);
+                assert_ok(fdstore_add_new(store, fd, &id));
+                assert_int_not_equal(id, ids[3]);
         }
 }
 
@@ -750,7 +766,7 @@ int main(void) {
                 TEST(what_is_added_is_kept),
                 TEST(names_are_used_once),
                 TEST(long_names),
-                TEST(our_names),
+                TEST(own_names),
                 TEST(never_more_than_fits),
                 TEST(the_dead_are_kept),
                 TEST(what_is_stored_comes_back),

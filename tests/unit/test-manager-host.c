@@ -443,6 +443,8 @@ static void preparing_is_refused(void **state) {
         fx_gate_open(&f);
         fx_run_until(&f, &answer.given);
         assert_error(answer.r, ECANCELED);
+        assert_int_equal(f.manager->n_prepared, 1); /* the one before is still there */
+        manager_name_vanished(f.manager, ":1.1");
         fx_assert_clean(&f);
         fx_done(&f);
 }

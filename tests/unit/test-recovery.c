@@ -33,7 +33,7 @@ typedef struct Case {
 static const Case cases[] = {
         /* Nobody was told that it was made. */
         { "made by the daemon", VM_ADMITTED, DAEMON, false, NULL, THERE, LEASH_NONE,
-          WITNESS_MISSING, RECOVERY_RELEASE, VM_END_FAILED },
+          WITNESS_MISSING, RECOVERY_DROP },
         { "not even begun", VM_ADMITTED, DAEMON, false, NULL, GONE, LEASH_NONE, WITNESS_MISSING,
           RECOVERY_DROP },
         { "made on a prepared context", VM_ADMITTED, VMM, true, NULL, THERE, LEASH_NONE,

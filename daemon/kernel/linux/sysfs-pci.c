@@ -60,14 +60,23 @@ static int addresses_add_directory(Addresses *a, int sysfs_fd, const char *path)
         }
 }
 
-static uint32_t read_group(int dir_fd) {
-        char name[NAME_MAX + 1];
-        uint32_t group;
+/* Reads the name that a link points to, "" when it is not there. Returns 0, or what kept it from being read. */
+static int read_link(int dir_fd, const char *link, char ret_name[static NAME_MAX + 1]) {
+        int r = sysfs_read_link_name(dir_fd, link, ret_name, NAME_MAX + 1);
 
-        if (sysfs_read_link_name(dir_fd, "iommu_group", name, sizeof(name)) < 0 ||
-            parse_numbered_name(name, "", &group) < 0)
-                return KERNEL_NONE;
-        return group;
+        if (r < 0)
+                ret_name[0] = '\0';
+        return sysfs_error_is_trouble(r) ? r : 0;
+}
+
+static int read_group(int dir_fd, uint32_t *ret) {
+        char name[NAME_MAX + 1];
+        int r;
+
+        r = read_link(dir_fd, "iommu_group", name);
+        if (r < 0 || parse_numbered_name(name, "", ret) < 0)
+                *ret = KERNEL_NONE;
+        return r;
 }
 
 /* Adds the function @address, if it exists, and the members of its group. */
@@ -83,9 +92,9 @@ static int addresses_add_with_group(Addresses *a, int sysfs_fd, const PciAddress
         r = addresses_add(a, address);
         if (r < 0)
                 return r;
-        group = read_group(dir_fd);
-        if (group == KERNEL_NONE)
-                return 0;
+        r = read_group(dir_fd, &group);
+        if (r < 0 || group == KERNEL_NONE)
+                return r < 0 ? scan_error(r) : 0;
         (void)snprintf(path, sizeof(path), "kernel/iommu_groups/%" PRIu32 "/devices", group);
         return addresses_add_directory(a, sysfs_fd, path);
 }
@@ -104,7 +113,29 @@ static void read_group_type(int sysfs_fd, PciFunctionInfo *f) {
                 f->group_type[0] = 0;
 }
 
-/* Reads one function. Returns 0 or -ENOENT: not there, or not any more. */
+/* What ties a function to the rest: its PF, its IOMMU and its group. Returns 0, or what kept it from being read. */
+static int read_ties(LinuxKernel *l, int dir_fd, const IommuNames *names, PciFunctionInfo *f) {
+        char name[NAME_MAX + 1];
+        int r;
+
+        r = read_link(dir_fd, "physfn", name);
+        if (r < 0)
+                return r;
+        f->is_virtual = pci_address_parse(name, &f->physical_function) >= 0;
+
+        r = read_link(dir_fd, "iommu", name);
+        if (r < 0)
+                return r;
+        if (name[0])
+                f->host_iommu = iommu_names_find(names, name);
+
+        r = read_group(dir_fd, &f->group);
+        if (r >= 0 && f->group != KERNEL_NONE)
+                read_group_type(l->sysfs_fd, f);
+        return r;
+}
+
+/* Reads one function. Returns 0, -ENOENT: not there, or not any more; or what kept it from being read. */
 static int read_function(LinuxKernel *l, const PciAddress *address, const IommuNames *names,
                          const AliasTable *aliases, PciFunctionInfo *ret) {
         PciFunctionInfo f = { .address = *address, .host_iommu = KERNEL_NONE };
@@ -112,8 +143,9 @@ static int read_function(LinuxKernel *l, const PciAddress *address, const IommuN
         _cleanup_close_ int dir_fd = -1;
         int r;
 
-        if (sysfs_open_function(l->sysfs_fd, address, &dir_fd) < 0)
-                return -ENOENT;
+        r = sysfs_open_function(l->sysfs_fd, address, &dir_fd);
+        if (r < 0)
+                return sysfs_error_is_trouble(r) ? r : -ENOENT;
 
         f.class_code = read_number(dir_fd, "class", 0xffffff);
         f.vendor_id = (uint16_t)read_number(dir_fd, "vendor", UINT16_MAX);
@@ -121,23 +153,21 @@ static int read_function(LinuxKernel *l, const PciAddress *address, const IommuN
         f.is_bridge = f.class_code >> 16 == 0x06;
         f.numa_node = sysfs_read_numa_node(dir_fd, "numa_node");
 
-        r = sysfs_read_link_name(dir_fd, "physfn", name, sizeof(name));
-        f.is_virtual = r >= 0 && pci_address_parse(name, &f.physical_function) >= 0;
-
-        if (sysfs_read_link_name(dir_fd, "iommu", name, sizeof(name)) >= 0)
-                f.host_iommu = iommu_names_find(names, name);
-        f.group = read_group(dir_fd);
-        if (f.group != KERNEL_NONE)
-                read_group_type(l->sysfs_fd, &f);
+        r = read_ties(l, dir_fd, names, &f);
+        if (r < 0)
+                return r;
         aliases_read(l, aliases, &f);
 
         /* These two change while a function stays: last, so that they are the freshest. */
-        if (sysfs_read_link_name(dir_fd, "driver", name, sizeof(name)) >= 0)
-                (void)snprintf(f.driver, sizeof(f.driver), "%.*s", (int)sizeof(f.driver) - 1, name);
-        f.cdev = sysfs_read_cdev(dir_fd);
+        r = read_link(dir_fd, "driver", name);
+        if (r >= 0)
+                r = sysfs_read_cdev(dir_fd, &f.cdev);
+        if (r < 0)
+                return r;
+        (void)snprintf(f.driver, sizeof(f.driver), "%.*s", (int)sizeof(f.driver) - 1, name);
 
         if (faccessat(dir_fd, "class", F_OK, 0) < 0)
-                return -ENOENT;
+                return sysfs_error_is_trouble(-errno) ? -errno : -ENOENT;
         *ret = f;
         return 0;
 }
@@ -177,9 +207,12 @@ int scan_functions(LinuxKernel *l, const PciAddress *only, size_t n_only, const 
         scan->functions = new0(PciFunctionInfo, a.n);
         if (!scan->functions)
                 return -ENOMEM;
-        for (size_t i = 0; i < a.n; i++)
-                if (read_function(l, &a.entries[i], names, aliases,
-                                  &scan->functions[scan->n_functions]) >= 0)
-                        scan->n_functions++;
+        for (size_t i = 0; i < a.n; i++) {
+                r = read_function(l, &a.entries[i], names, aliases,
+                                  &scan->functions[scan->n_functions]);
+                if (r < 0 && r != -ENOENT)
+                        return scan_error(r);
+                scan->n_functions += r >= 0;
+        }
         return 0;
 }

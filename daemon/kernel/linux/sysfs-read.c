@@ -143,18 +143,21 @@ int sysfs_open_function(int sysfs_fd, const PciAddress *address, int *ret_fd) {
         return 0;
 }
 
-uint32_t sysfs_read_cdev(int dir_fd) {
+int sysfs_read_cdev(int dir_fd, uint32_t *ret) {
         _cleanup_(closedirp) DIR *d = NULL;
         const struct dirent *e;
-        uint32_t n;
+        int r;
 
-        if (sysfs_open_dir(dir_fd, "vfio-dev", &d) < 0)
-                return KERNEL_NONE;
+        *ret = KERNEL_NONE;
+        r = sysfs_open_dir(dir_fd, "vfio-dev", &d);
+        if (r < 0)
+                return sysfs_error_is_trouble(r) ? r : 0;
         assert(d);
+        errno = 0;
         while ((e = readdir(d)))
-                if (parse_numbered_name(e->d_name, "vfio", &n) >= 0)
-                        return n;
-        return KERNEL_NONE;
+                if (parse_numbered_name(e->d_name, "vfio", ret) >= 0)
+                        return 0;
+        return sysfs_error_is_trouble(-errno) ? -errno : 0;
 }
 
 uint32_t sysfs_read_numa_node(int dir_fd, const char *path) {

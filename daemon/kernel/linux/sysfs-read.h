@@ -50,8 +50,9 @@ static inline void fclosep(FILE **f) {
 /* Opens the directory of a PCI function below @sysfs_fd. Returns 0, -ENOENT, or another negative errno. */
 int sysfs_open_function(int sysfs_fd, const PciAddress *address, int *ret_fd);
 
-/* The number of the VFIO character device of the function open as @dir_fd, KERNEL_NONE without one. */
-uint32_t sysfs_read_cdev(int dir_fd);
+/* The number of the function's VFIO character device: N of vfio-dev/vfioN in its directory; KERNEL_NONE when it has none.
+ * Returns 0, or what kept it from being read (sysfs_error_is_trouble()). */
+int sysfs_read_cdev(int dir_fd, uint32_t *ret);
 
 /* The NUMA node told by the file @path, KERNEL_NONE when none is told. */
 uint32_t sysfs_read_numa_node(int dir_fd, const char *path);
@@ -59,4 +60,9 @@ uint32_t sysfs_read_numa_node(int dir_fd, const char *path);
 /* Where a read failed: whether the thing itself is gone or was never there, rather than unreadable. */
 static inline bool sysfs_error_is_absent(int error) {
         return error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -ENOTDIR;
+}
+
+/* Whether a read failed for want of something (memory, descriptors) rather than for what is there: then nothing is known. */
+static inline bool sysfs_error_is_trouble(int error) {
+        return error == -ENOMEM || error == -EMFILE || error == -ENFILE || error == -EINTR;
 }

@@ -53,7 +53,9 @@ int linux_cdev_open(Kernel *k, const PciAddress *function, int *ret_cdev) {
         r = sysfs_open_function(l->sysfs_fd, function, &dir_fd);
         if (r < 0)
                 return r;
-        n = sysfs_read_cdev(dir_fd);
+        r = sysfs_read_cdev(dir_fd, &n);
+        if (r < 0)
+                return r;
         if (n == KERNEL_NONE)
                 return -ENOENT;
 
