@@ -8,7 +8,7 @@
 #include "base/log.h"
 
 /* As in the unit, for service managers that do not tell. */
-#define FDSTORE_DEFAULT_MAX UINT64_C(65536)
+#define FDSTORE_DEFAULT_MAX UINT64_C(32000)
 
 /* Reads the configuration over the defaults. Logs what is wrong. Returns 0 or a negative errno. */
 static int load_config(const ConfigSource *source, Config *ret) {

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 int fd_close(int fd) {
@@ -48,10 +49,20 @@ static int pidfd_read_pid_field(int fd, int *ret_pid) {
         return r;
 }
 
+/* Asks with waitid(2), which takes pidfds and nothing else (pidfd_send_signal(2) takes /proc/PID folders, too), and which, this way,
+ * changes nothing, whoever's child the process is. */
 int fd_verify_pidfd(int fd) {
+        siginfo_t info;
         int pid;
 
-        return pidfd_read_pid_field(fd, &pid);
+        if (fd < 0)
+                return -EBADF;
+        if (waitid(P_PIDFD, (id_t)fd, &info, WEXITED | WNOHANG | WNOWAIT) >= 0 || errno == ECHILD)
+                return 0;
+        if (errno == EBADF)
+                return fcntl(fd, F_GETFD) < 0 ? -EBADF : -EINVAL;
+
+        return pidfd_read_pid_field(fd, &pid); /* it cannot be asked here */
 }
 
 int pidfd_has_ended(int pidfd, bool *ret_ended) {

@@ -16,7 +16,8 @@ static inline void fd_closep(int *fd) {
 int fd_dup(int fd);
 
 /* Whether @fd is a pidfd of a process that the kernel can watch.
- * Returns 0, -EBADF (not a descriptor), -EINVAL (a descriptor of something else), or what reading fdinfo gave. */
+ * Returns 0, -EBADF (not a descriptor), -EINVAL (a descriptor of something else), or, where the kernel cannot be asked for that, what
+ * reading fdinfo gave. */
 int fd_verify_pidfd(int fd);
 
 /* Whether the process behind @pidfd has ended. Returns 0 or a negative errno; the answer in @ret_ended. */

@@ -18,6 +18,7 @@
 struct StateStore {
         char *path;
         int fd;
+        uid_t uid; /* whose everything in it has to be */
         sd_id128_t boot_id;
 };
 
@@ -74,7 +75,8 @@ int state_store_open(const char *path, StateStore **ret) {
         store->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         if (store->fd < 0 || fstat(store->fd, &st) < 0)
                 return -errno;
-        if (st.st_uid != geteuid() || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        store->uid = geteuid();
+        if (st.st_uid != store->uid || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
                 return -EPERM;
 
         *ret = TAKE_PTR(store);
@@ -253,15 +255,15 @@ static void buffer_done(Buffer *buffer) {
         free(buffer->data);
 }
 
-/* Reads what @fd is a file of. Returns 0, -ENOMEM, or another errno for what is no readable
+/* Reads what @fd is a file of, which is to be @owner's. Returns 0, -ENOMEM, or another errno for what is no readable
  * record. */
-static int read_file(int fd, Buffer *buffer, size_t *ret_length) {
+static int read_file(int fd, uid_t owner, Buffer *buffer, size_t *ret_length) {
         struct stat st;
         size_t length = 0;
 
         if (fstat(fd, &st) < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || st.st_size > (off_t)RECORD_SIZE_MAX)
+        if (!S_ISREG(st.st_mode) || st.st_uid != owner || st.st_size > (off_t)RECORD_SIZE_MAX)
                 return -EBADMSG;
 
         if ((size_t)st.st_size > buffer->size) {
@@ -297,7 +299,7 @@ static int read_record(const StateStore *store, const Found *found, Buffer *buff
 
         fd = openat(store->fd, name_format(found->kind, found->id, buf) + 1,
                     O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-        r = fd < 0 ? -errno : read_file(fd, buffer, &length);
+        r = fd < 0 ? -errno : read_file(fd, store->uid, buffer, &length);
         if (r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -ENOENT)
                 return r;
         if (r >= 0)

@@ -62,20 +62,19 @@ static bool is_held(SimKernel *s, SimTag tag, uint32_t entry, const uint64_t *sn
         return sim_descriptor_is_held(s, tag, entry);
 }
 
-/* Unbinds what was closed. */
-static void cdevs_reap(SimKernel *s, SimContext *context, const SimHeld *held) {
+void sim_context_reap_cdevs(SimKernel *s, uint32_t n, const SimHeld *held) {
         SimState *st = s->state;
 
-        for (uint32_t next, c = context->first_cdev; c != SIM_NIL; c = next) {
+        for (uint32_t next, c = st->contexts[n].first_cdev; c != SIM_NIL; c = next) {
                 next = st->cdevs[c].next_of_context;
                 if (!is_held(s, SIM_TAG_CDEV, c, held ? held->cdevs : NULL))
                         sim_cdev_release(s, c);
         }
 }
 
-int sim_context_get(SimKernel *s, int fd, uint32_t *ret) {
+int sim_context_find(SimKernel *s, int fd, uint32_t *ret) {
         uint32_t n, generation;
-        SimContext *context;
+        const SimContext *context;
         int r;
 
         r = sim_descriptor_identify(s, fd, SIM_TAG_CONTEXT, &n, &generation);
@@ -88,8 +87,18 @@ int sim_context_get(SimKernel *s, int fd, uint32_t *ret) {
         if (!context->in_use || context->generation != generation)
                 return -EBADF;
 
-        cdevs_reap(s, context, NULL);
         *ret = n;
+        return 0;
+}
+
+int sim_context_get(SimKernel *s, int fd, uint32_t *ret) {
+        int r;
+
+        r = sim_context_find(s, fd, ret);
+        if (r < 0)
+                return r;
+
+        sim_context_reap_cdevs(s, *ret, NULL);
         return 0;
 }
 
@@ -132,7 +141,7 @@ static bool context_is_mapped(SimKernel *s, const SimContext *context) {
 void sim_context_reap(SimKernel *s, uint32_t n, const SimHeld *held) {
         SimContext *context = &s->state->contexts[n];
 
-        cdevs_reap(s, context, held);
+        sim_context_reap_cdevs(s, n, held);
 
         /* A context with a bound function is there, whoever else has it; asking is only worth it without one. */
         if (context->first_cdev == SIM_NIL &&

@@ -138,27 +138,54 @@ int sim_object_destroy(SimKernel *s, int fd, uint32_t id) {
         return 0;
 }
 
+static uint32_t object_find_kind(SimState *st, uint32_t context, KernelObjectKind kind,
+                                 uint32_t id) {
+        switch (kind) {
+        case KERNEL_OBJECT_DEVICE:
+                return sim_object_find_type(st, context, id, SIM_OBJECT_DEVICE);
+        case KERNEL_OBJECT_IOAS:
+                return sim_object_find_type(st, context, id, SIM_OBJECT_IOAS);
+        default:
+                return sim_object_find(st, context, id);
+        }
+}
+
+/* Takes the object away if it ended with a cdev that was closed. Asks for as little as can tell, as a daemon that starts
+ * probes every object of every VM. */
+static void object_reap(SimKernel *s, const SimObject *object) {
+        uint32_t cdev;
+
+        if (object->type == SIM_OBJECT_HWPT && object->hwpt.automatic) {
+                sim_context_reap_cdevs(s, object->context, NULL);
+                return;
+        }
+
+        if (object->type == SIM_OBJECT_DEVICE)
+                cdev = object->device.cdev;
+        else if (object->type == SIM_OBJECT_VDEVICE)
+                cdev = s->state->objects[object->vdevice.device].device.cdev;
+        else
+                return; /* closing a cdev leaves it alone */
+
+        if (!sim_descriptor_is_held(s, SIM_TAG_CDEV, cdev))
+                sim_cdev_release(s, cdev);
+}
+
 int sim_object_probe(SimKernel *s, int fd, KernelObjectKind kind, uint32_t id) {
+        SimState *st = s->state;
         uint32_t context, o;
         int r;
 
         SIM_LOCKED(s);
 
-        r = sim_context_get(s, fd, &context);
+        r = sim_context_find(s, fd, &context);
         if (r < 0)
                 return r;
 
-        switch (kind) {
-        case KERNEL_OBJECT_DEVICE:
-                o = sim_object_find_type(s->state, context, id, SIM_OBJECT_DEVICE);
-                break;
-        case KERNEL_OBJECT_IOAS:
-                o = sim_object_find_type(s->state, context, id, SIM_OBJECT_IOAS);
-                break;
-        default:
-                o = sim_object_find(s->state, context, id);
-                break;
-        }
+        o = object_find_kind(st, context, kind, id);
+        if (o == SIM_NIL)
+                return -ENOENT;
 
-        return o == SIM_NIL ? -ENOENT : 0;
+        object_reap(s, &st->objects[o]);
+        return object_find_kind(st, context, kind, id) == SIM_NIL ? -ENOENT : 0;
 }

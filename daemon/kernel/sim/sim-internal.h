@@ -145,8 +145,14 @@ SimHeld *sim_held_snapshot(SimKernel *s);
 int sim_iommufd_open(SimKernel *s, int *ret_fd);
 int sim_iommufd_account_process(SimKernel *s, int fd);
 
-/* The context behind an iommufd, after its cdevs that were closed have been unbound. As sim_descriptor_identify(). */
+/* The context behind an iommufd, as it was left: what was closed may still be bound. As sim_descriptor_identify(). */
+int sim_context_find(SimKernel *s, int fd, uint32_t *ret);
+
+/* The same, after its cdevs that were closed have been unbound. */
 int sim_context_get(SimKernel *s, int fd, uint32_t *ret);
+
+/* Unbinds those cdevs of a context that were closed. @held: may be NULL. */
+void sim_context_reap_cdevs(SimKernel *s, uint32_t context, const SimHeld *held);
 
 /* Unbinds what was closed, and releases the context if nobody has it any more. */
 void sim_context_reap(SimKernel *s, uint32_t context, const SimHeld *held);
