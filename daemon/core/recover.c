@@ -197,10 +197,11 @@ static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFa
 
         vm_move(vm, VM_EVENT_REALIZED);
         r = adopt_leash(rec, vm, record, d, leash);
-        if (r >= 0 && repair_is_needed(&vm->context) && vm_is_alive(vm))
-                r = vm_repair(vm);
         if (r >= 0)
                 r = unplug_watches_sync(vm, rec->m->event, hotplug_unplug_wanted);
+        /* Last: from here on a worker closes descriptors. */
+        if (r >= 0 && repair_is_needed(&vm->context))
+                r = vm_repair(vm);
         rec->n_adopted++;
         return r;
 }
