@@ -81,9 +81,6 @@ int record_store(Manager *m, RecordKind kind, sd_id128_t id, const char *body);
 /* Removes a record that says nothing any more; one that cannot be removed is tried again. */
 void record_forget(Manager *m, RecordKind kind, sd_id128_t id);
 
-/* What tells whether a body says anything new; never 0. */
-uint64_t record_body_hash(const char *body, size_t length);
-
 /* Takes a descriptor out of the fd store, some time (unstore.c): allocated before the point from which nothing may fail, and
  * given away by unstore_submit(). @stored: 0: nothing. */
 Unstore *unstore_new(void);

@@ -14,8 +14,9 @@
 
 #define RECORD_RETRY_USEC UINT64_C(10000000)
 
-uint64_t record_body_hash(const char *body, size_t length) {
-        return record_checksum(body, length) | 1; /* 0 stands for no record */
+/* Never 0, which stands for no record, nor 1, which stands for one that is not known. */
+static uint64_t body_hash(const char *body) {
+        return record_checksum(body, strlen(body)) | 2;
 }
 
 static int record_write(const VmSnapshot *snapshot, uint64_t *recorded) {
@@ -30,7 +31,7 @@ static int record_write(const VmSnapshot *snapshot, uint64_t *recorded) {
                 r = vm_record_format(&record, &body);
         if (r < 0)
                 return r;
-        hash = record_body_hash(body, strlen(body));
+        hash = body_hash(body);
         if (hash == *recorded)
                 return 0;
 

@@ -25,10 +25,22 @@ const char *record_verdict_to_string(RecordVerdict verdict) {
 
 #define CHECKSUM_INITIAL UINT64_C(0xcbf29ce484222325)
 
-/* FNV-1a, 64 bits. */
+/* Every step is one to one for what was before and for what is added, so that no single change gets lost. */
+static uint64_t checksum_add(uint64_t sum, uint64_t word) {
+        sum = (sum ^ word) * UINT64_C(0x100000001b3);
+        return sum ^ (sum >> 29);
+}
+
+/* As FNV-1a, but eight bytes at a time: a start with many VMs spends its time here. */
 static uint64_t checksum(uint64_t sum, const char *p, size_t n) {
-        for (size_t i = 0; i < n; i++)
-                sum = (sum ^ (uint8_t)p[i]) * UINT64_C(0x100000001b3);
+        uint64_t word;
+
+        for (; n >= sizeof(word); p += sizeof(word), n -= sizeof(word)) {
+                memcpy(&word, p, sizeof(word));
+                sum = checksum_add(sum, word);
+        }
+        for (; n > 0; p++, n--)
+                sum = checksum_add(sum, (uint8_t)*p);
         return sum;
 }
 

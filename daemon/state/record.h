@@ -8,7 +8,7 @@
  *      aviommu-record 1 <boot id, 32 hex digits> <length of the rest> <checksum, 16 hex digits>\n
  *      {...}\n
  *
- * The checksum (FNV-1a, 64 bits) covers what stands before it and the rest, so that no flipped bit
+ * The checksum (64 bits, in the machine's byte order) covers what stands before it and the rest, so that no flipped bit
  * or lost end passes for a record. The first word and the version are where they are in every
  * version to come: a daemon that is older than a record can tell. Pure: text in, verdict out.
  */

@@ -43,7 +43,7 @@ typedef struct Vm {
         uint32_t leash_stored; /* the number of its pidfd in the fd store, 0: none */
         int n_missing;         /* how many reports of an agent in a row have not named it */
         VmContext context;
-        uint64_t recorded; /* checksum of the record that is on file, 0: none */
+        uint64_t recorded; /* checksum of the record that is on file; 0: none, 1: it is not known */
 
         Operation *operation; /* in flight, with those waiting behind it */
         size_t n_operations;

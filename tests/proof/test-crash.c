@@ -4,9 +4,9 @@
  * Dies at every step of every scenario, and again at a step of the recovery; then the next daemon takes on what there is, and has to stand
  * as before the act or as after it. At the end all is ended, and nothing may be left anywhere.
  *
- *      test-crash [--long] [--scenario=NAME] [--point=N [--again=M]]
+ *      test-crash [--long | --recoveries=N] [--scenario=NAME] [--point=N [--again=M]]
  *
- * --long: dies again at every step of every recovery.
+ * For each step it dies again at two of the recovery's, or at N of them; with --long at every one.
  */
 
 #include <getopt.h>
@@ -18,7 +18,6 @@
 
 #define POINTS_MIN 2000
 #define FLAWS_MAX  25
-#define AGAIN_MAX  2 /* steps of a recovery, in the short form */
 
 typedef struct Sweep {
         World world;
@@ -26,7 +25,7 @@ typedef struct Sweep {
         uint64_t point, again; /* at which to die now; 0: not at all */
         const char *only;
         uint64_t only_point, only_again;
-        bool all; /* --long */
+        uint64_t recoveries; /* for each step, UINT64_MAX: all */
         unsigned n_points, n_again, n_flaws;
         unsigned n_before, n_after; /* how it ended */
 } Sweep;
@@ -136,13 +135,15 @@ static void sweep_scenario(Sweep *sweep) {
                         break;
                 sweep->n_points++;
                 n = sweep->world.shared->n_steps;
-                for (uint64_t m = 1; m <= n && sweep->n_flaws < FLAWS_MAX; m++) {
+                for (uint64_t m = 1; m <= MIN(n, sweep->recoveries) && sweep->n_flaws < FLAWS_MAX;
+                     m++) {
                         uint64_t again = sweep->only_again
-                                                 ?: sweep->all ? m
-                                                               : 1 + (point + m * n / 2) * 7919 % n;
+                                                 ?: sweep->recoveries >= n
+                                                    ? m
+                                                    : 1 + (point + m * n / 2) * 7919 % n;
 
                         sweep->n_again += die_at(sweep, point, again);
-                        if (sweep->only_again || (!sweep->all && m == AGAIN_MAX))
+                        if (sweep->only_again)
                                 break;
                 }
                 if (sweep->only_point || sweep->n_flaws >= FLAWS_MAX)
@@ -157,6 +158,7 @@ static void sweep_scenario(Sweep *sweep) {
 static bool parse(Sweep *sweep, int argc, char **argv) {
         static const struct option options[] = {
                 { "long", no_argument, NULL, 'l' },
+                { "recoveries", required_argument, NULL, 'r' },
                 { "scenario", required_argument, NULL, 's' },
                 { "point", required_argument, NULL, 'p' },
                 { "again", required_argument, NULL, 'a' },
@@ -166,7 +168,10 @@ static bool parse(Sweep *sweep, int argc, char **argv) {
         for (int c; (c = getopt_long(argc, argv, "", options, NULL)) >= 0;)
                 switch (c) {
                 case 'l':
-                        sweep->all = true;
+                        sweep->recoveries = UINT64_MAX;
+                        break;
+                case 'r':
+                        sweep->recoveries = strtoull(optarg, NULL, 10);
                         break;
                 case 's':
                         sweep->only = optarg;
@@ -184,7 +189,7 @@ static bool parse(Sweep *sweep, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-        static Sweep sweep;
+        static Sweep sweep = { .recoveries = 2 };
         time_t began = time(NULL);
         unsigned n;
 
