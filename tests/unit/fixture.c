@@ -317,8 +317,8 @@ int fx_probe(Fixture *f, uint32_t iommu) {
 }
 
 int fx_leash(Fixture *f, const char *name, int pidfd) {
-        return REQUEST(f, vm_set_leash(fx_vm(f, name), pidfd, ":1.1", answer_store, &answer,
-                                       &f->problem));
+        return REQUEST(
+                f, vm_set_leash(fx_vm(f, name), pidfd, ":1.1", answer_store, &answer, &f->problem));
 }
 
 /* ---- the end ---- */

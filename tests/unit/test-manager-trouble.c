@@ -639,7 +639,8 @@ static void started_without_memory(void **state) {
 
                 assert_ok(sim_kernel_new(path, -1, &k, NULL));
                 oom_arm(nth, 1);
-                r = manager_new(event, &(ManagerGround){ .kernel = k }, &config, "/etc/aviommu/aviommud.conf", &m);
+                r = manager_new(event, &(ManagerGround){ .kernel = k }, &config,
+                                "/etc/aviommu/aviommud.conf", &m);
                 failed = oom_disarm();
                 assert_true(r == 0 || r == -ENOMEM);
                 if (r < 0) {
