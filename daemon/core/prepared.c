@@ -37,7 +37,8 @@ struct PreparedContext {
                 Unstore *unstore; /* for whichever of the two is not wanted in the end */
         } next_one;               /* being made, to take its place */
         int result;
-        bool unwanted; /* its caller has left while something was being done with it */
+        Problem problem; /* with a result that is an error */
+        bool unwanted;   /* its caller has left while something was being done with it */
         OperationAnswer answer;
         void *userdata;
         PreparedContext *next;
@@ -181,33 +182,63 @@ static int make_finish(PreparedContext *pc, Problem *p) {
         return 0;
 }
 
-static void make_done(Job *job) {
-        PreparedContext *pc = container_of(job, PreparedContext, job);
-        OperationAnswer answer = TAKE_PTR(pc->answer);
-        void *userdata = pc->userdata;
-        int r = pc->result;
-        Problem p = {};
-
-        if (pc->next_one.unwanted)
-                r = problem_set(&p, PROBLEM_CANCELLED,
-                                "The caller of the prepared context has left.");
-        else if (r < 0 && r != -ENOMEM)
-                (void)problem_set(&p, PROBLEM_KERNEL, "There is no iommufd to be had: %s.",
-                                  strerror(-r));
-        if (r >= 0)
-                r = make_finish(pc, &p);
-
-        /* Whichever is not wanted. */
-        unstore_submit(&pc->next_one.unstore, pc->manager, pc->next_one.stored);
-        pc->next_one.stored = 0;
-        pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+/* What was being made is in its place, or gone. */
+static void next_one_done(PreparedContext *pc) {
+        pc->next_one.unstore = unstore_free(pc->next_one.unstore);
         free(pc->next_one.caller);
         pc->next_one.caller = NULL;
         if (pc->unwanted || pc->iommufd < 0)
                 prepared_drop(pc);
         else
                 pc->state = PREPARED_READY;
+}
+
+/* Nothing of what was made is left when the answer comes. */
+static void abandon_run(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+
+        pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+        (void)descriptor_unstore(pc->manager->fdstore, &pc->next_one.stored, NULL);
+}
+
+static void abandon_done(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+        OperationAnswer answer = TAKE_PTR(pc->answer);
+        void *userdata = pc->userdata;
+        Problem p = pc->problem;
+        int r = pc->result;
+
+        pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+        next_one_done(pc);
         answer(userdata, r, &p);
+}
+
+static void make_done(Job *job) {
+        PreparedContext *pc = container_of(job, PreparedContext, job);
+        void *userdata = pc->userdata;
+        OperationAnswer answer;
+
+        pc->problem = (Problem){};
+        if (pc->next_one.unwanted)
+                pc->result = problem_set(&pc->problem, PROBLEM_CANCELLED,
+                                         "The caller of the prepared context has left.");
+        else if (pc->result < 0 && pc->result != -ENOMEM)
+                (void)problem_set(&pc->problem, PROBLEM_KERNEL,
+                                  "There is no iommufd to be had: %s.", strerror(-pc->result));
+        if (pc->result >= 0)
+                pc->result = make_finish(pc, &pc->problem);
+        if (pc->result < 0) {
+                pc->job = (Job){ .run = abandon_run, .done = abandon_done };
+                workers_submit(pc->manager->workers, &pc->job);
+                return;
+        }
+
+        answer = TAKE_PTR(pc->answer);
+        unstore_submit(&pc->next_one.unstore, pc->manager, pc->next_one.stored);
+        pc->next_one.stored = 0;
+        pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+        next_one_done(pc);
+        answer(userdata, 0, NULL);
 }
 
 int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,

@@ -328,7 +328,7 @@ static void damaged_files(void **state) {
         write_text("vm-" A_NAME, "aviommu-record 2 nonsense\n");
         assert_only_verdict(store, RECORD_NEWER);
         write_text("vm-" A_NAME,
-                   "aviommu-record 1 00000000000000000000000000000000 3 453ae8f7f4663333\n{}\n");
+                   "aviommu-record 1 00000000000000000000000000000000 3 76f4b23c88fe363d\n{}\n");
         assert_only_verdict(store, RECORD_OTHER_BOOT);
 
         assert_ok(state_store_write(store, RECORD_VM, A, "{}"));
