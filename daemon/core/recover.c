@@ -43,6 +43,7 @@ typedef struct Recovery {
         LeftRecord *later;
         size_t n_later;
         size_t n_adopted, n_released, n_dropped;
+        size_t n_left; /* descriptors that belong to nothing */
 } Recovery;
 
 /* ---- the descriptors ---- */
@@ -439,44 +440,44 @@ static int keep_name(Manager *m, const char *name) {
         return grown[m->n_kept_names++] ? 0 : -ENOMEM;
 }
 
+/* A descriptor that nobody has claimed. */
+static int drop_name(Recovery *rec, const char *name) {
+        int r;
+
+        rec->n_left++;
+        if (has_newer(rec->m))
+                return keep_name(rec->m, name);
+        r = fdstore_remove(rec->m->fdstore, name);
+        if (r < 0)
+                log_msg(LOG_WARNING, "The service manager may keep a descriptor: %s", strerror(-r));
+        return 0;
+}
+
 static int let_go(Recovery *rec) {
-        bool newer = has_newer(rec->m);
-        FdStore *fdstore = rec->m->fdstore;
-        size_t n = 0;
         int r = 0;
 
         for (size_t i = 0; i < rec->n_fds; i++)
                 rec->fds[i].fd = fd_close(rec->fds[i].fd);
-        for (size_t i = 0; i < rec->n_fds + rec->n_stored; i++) {
-                const LeftFd *left = i < rec->n_fds ? rec->fds + i : NULL;
-                StoredFd *odd = left ? NULL : rec->stored + (i - rec->n_fds);
-                const char *name = left ? left->name : odd->name;
-
-                if (left ? left->claimed : odd->fd < 0)
-                        continue;
-                if (odd)
-                        odd->fd = fd_close(odd->fd);
-                n++;
-                if (newer) {
-                        int q = keep_name(rec->m, name);
-
-                        if (q < 0)
-                                return q;
-                } else
-                        RET_GATHER(r, fdstore_remove(fdstore, name));
-        }
-        if (n == 0)
-                return 0;
-        if (newer) {
+        for (size_t i = 0; i < rec->n_fds && r >= 0; i++)
+                if (!rec->fds[i].claimed)
+                        r = drop_name(rec, rec->fds[i].name);
+        for (size_t i = 0; i < rec->n_stored && r >= 0; i++)
+                if (rec->stored[i].fd >= 0) { /* no name of ours */
+                        rec->stored[i].fd = fd_close(rec->stored[i].fd);
+                        r = drop_name(rec, rec->stored[i].name);
+                }
+        if (r < 0 || rec->n_left == 0)
+                return r;
+        if (has_newer(rec->m)) {
                 log_msg(LOG_WARNING,
                         "%zu descriptor(s) may belong to the newer aviommud's records, they are "
                         "kept.",
-                        n);
+                        rec->n_left);
                 return 0;
         }
 
-        RET_GATHER(r, fdstore_barrier(fdstore));
-        log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", n);
+        log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", rec->n_left);
+        r = fdstore_barrier(rec->m->fdstore);
         if (r < 0)
                 log_msg(LOG_WARNING, "The service manager may keep some of them: %s", strerror(-r));
         return 0;
