@@ -156,8 +156,7 @@ static const char *const strings[] = {
         "18446744073709551616",
         "\u00e4\u20ac\U0001f980",
         "\u202egnp.exe",
-        "\xc2\x85\xc2\x9b"
-        "31m",
+        "\xc2\x85\xc2\x9b",
         "json",
         "libvirt-xml",
         "hardware",

@@ -135,7 +135,7 @@ static void test_damaged(void **state) {
 /* A VM that came after the damaged record of the same UUID is not what is given up. */
 static void test_damaged_and_new(void **state) {
         Fixture *f = *state;
-        _cleanup_free_ char *before = NULL, *after = NULL, *list = NULL;
+        _cleanup_free_ char *before = NULL, *after = NULL;
         char path[160];
 
         CREATE(f, uuid_of(1), .tier = "virtio", .functions = DISK, .leash = "caller");

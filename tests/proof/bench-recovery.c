@@ -199,7 +199,7 @@ static void make_vms(const char *profile, int state, const char *records, unsign
         ManagerGround ground = {};
         sd_event *event;
         const HostScan *scan;
-        Manager *m;
+        Manager *m = NULL;
         Config config;
         size_t next = 0;
         struct rlimit limit;

@@ -125,7 +125,6 @@ static bool drop(ServiceManager *m, const char *name) {
 static void handle_message(ServiceManager *m, char *text, int *fds, size_t n_fds) {
         bool add = false, remove = false, polled = true;
         const char *name = NULL, *status;
-        size_t n_lines = 0;
 
         m->news.n_messages++;
         if (streq(text, "BARRIER=1")) {
@@ -133,7 +132,7 @@ static void handle_message(ServiceManager *m, char *text, int *fds, size_t n_fds
                 return;
         }
 
-        for (char *line; (line = strsep(&text, "\n")); n_lines++) {
+        for (char *line; (line = strsep(&text, "\n"));) {
                 add = add || streq(line, "FDSTORE=1");
                 remove = remove || streq(line, "FDSTOREREMOVE=1");
                 polled = polled && !streq(line, "FDPOLL=0");
