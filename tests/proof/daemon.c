@@ -39,7 +39,7 @@ static void ground_done(ManagerGround *g) {
 }
 
 /* Taking down a VM whose ids have gaps asks for all ids there can be. Here none is that high, and the answer is given at once. */
-#define IDS_MAX 512
+#define IDS_MAX 64
 
 static const KernelOps *real_ops;
 
@@ -154,7 +154,7 @@ bool daemon_settle(World *w, bool (*is)(const char *now, void *userdata), void *
                         snapshot(w, w->shared->now);
                         return false;
                 }
-                if (sd_event_run(w->event, 5000) < 0)
+                if (sd_event_run(w->event, 1000) < 0)
                         flunk(w, "the loop fails");
         }
 }
@@ -210,7 +210,7 @@ void daemon_end_all(World *w) {
                         snapshot(w, w->shared->now);
                         flunk(w, "not all can be ended:\n%s", w->shared->now);
                 }
-                if (sd_event_run(w->event, 5000) < 0)
+                if (sd_event_run(w->event, 1000) < 0)
                         flunk(w, "the loop fails");
         } while (m->n_vms > 0 || m->n_prepared > 0 || m->n_reservations > 0 || !daemon_is_idle(w));
         check_accounts(w);

@@ -8,10 +8,13 @@
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 #include <systemd/sd-event.h>
+#include <time.h>
 #include <unistd.h>
 
-#define SAME_MAX      6   /* calls in a row that count */
-#define TIME_FRACTION 200 /* of a relative time */
+#define SAME_MAX      6  /* calls in a row that count */
+#define CALLS_MAX     24 /* of one kernel call that can be made to fail */
+#define OPS_MAX       32
+#define TIME_FRACTION 1000 /* of a relative time */
 
 int __real_openat(int dir, const char *path, int flags, ...);
 ssize_t __real_write(int fd, const void *p, size_t n);
@@ -26,6 +29,8 @@ int __real_sd_event_add_time_relative(sd_event *e, sd_event_source **ret, clocki
                                       uint64_t usec, uint64_t accuracy,
                                       sd_event_time_handler_t callback, void *userdata);
 
+int __real_nanosleep(const struct timespec *time, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left);
 int __wrap_openat(int dir, const char *path, int flags, ...);
 ssize_t __wrap_write(int fd, const void *p, size_t n);
 int __wrap_renameat(int from, const char *name, int to, const char *new_name);
@@ -142,8 +147,27 @@ static int fault(StepClass class) {
         return error;
 }
 
+/* Of a call that is made again and again, as in rounds of asking, the first ones can. */
 static bool can_fail(const char *op) {
-        return !streq(op, "vfmmio_unmap") && !streq(op, "watch_drain") && !streq(op, "free");
+        static struct {
+                const char *op;
+                unsigned n;
+        } calls[OPS_MAX];
+        bool can = false;
+
+        if (streq(op, "vfmmio_unmap") || streq(op, "watch_drain") || streq(op, "free"))
+                return false;
+        (void)pthread_mutex_lock(&lock);
+        if (failing_in == 0)
+                memset(calls, 0, sizeof(calls));
+        for (size_t i = 0; i < OPS_MAX; i++)
+                if (!calls[i].op || streq(calls[i].op, op)) {
+                        calls[i].op = op;
+                        can = calls[i].n++ < CALLS_MAX;
+                        break;
+                }
+        (void)pthread_mutex_unlock(&lock);
+        return can;
 }
 
 void steps_hook(void *userdata, const char *op, bool before) {
@@ -263,4 +287,9 @@ int __wrap_sd_event_add_time_relative(sd_event *e, sd_event_source **ret, clocki
                                       sd_event_time_handler_t callback, void *userdata) {
         return __real_sd_event_add_time_relative(e, ret, clock, usec / TIME_FRACTION, accuracy ?: 1,
                                                  callback, userdata);
+}
+
+int __wrap_nanosleep(const struct timespec *time, struct timespec *left) {
+        return __real_nanosleep(&(struct timespec){ .tv_nsec = time->tv_nsec / TIME_FRACTION },
+                                left);
 }

@@ -109,6 +109,8 @@ static bool die_at(Sweep *sweep, uint64_t point, uint64_t again) {
         world_begin(w);
         code = live(sweep, &died);
         world_end(w);
+        if (code != 0)
+                world_purge(w); /* or what it holds could not be put back */
         if (sweep->scenario->restore)
                 sweep->scenario->restore(w);
         left = code == 0 ? world_check_empty(w) : NULL;

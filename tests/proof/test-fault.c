@@ -238,6 +238,8 @@ static void end_life(Sweep *sweep, uint64_t nth, bool recovery, int code) {
         const char *left;
 
         world_end(w);
+        if (code != 0)
+                world_purge(w); /* or what it holds could not be put back */
         if (sweep->scenario->restore)
                 sweep->scenario->restore(w);
         left = code == 0 ? world_check_empty(w) : NULL;

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "proof/vmm.h"
 
-#define PATIENCE_SEC 120
+#define PATIENCE_SEC 30
 
 /* ---- the directory of records ---- */
 
