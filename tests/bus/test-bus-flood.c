@@ -31,9 +31,10 @@
 #define ASKING_PER_USER  64 /* as in daemon/policy/authz.c */
 #define ASKING           512
 
-/* What the daemon may keep of the memory that it took meanwhile: an allocator gives back what it can. */
+/* What the daemon may keep of the memory that it took meanwhile: an allocator gives back what it can. AddressSanitizer's has
+ * red zones and a quarantine, which CMakeLists.txt keeps small. */
 #ifdef __SANITIZE_ADDRESS__
-#define GROWTH_BYTES_MAX ((size_t)400 << 20)
+#define GROWTH_BYTES_MAX ((size_t)128 << 20)
 #else
 #define GROWTH_BYTES_MAX ((size_t)32 << 20)
 #endif
