@@ -126,6 +126,7 @@ static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *io
 
                 facts[i].kept = find_fd(rec, f->stored);
                 facts[i].bound = iommufd && f->device_id != 0 &&
+                                 recovery_asks_for_binding(&vm->context, i) &&
                                  exists(k, iommufd->fd, KERNEL_OBJECT_DEVICE, f->device_id);
         }
 }

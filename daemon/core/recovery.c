@@ -11,22 +11,30 @@ static RecoveryDecision drop(const char *lost) {
         return (RecoveryDecision){ .verdict = RECOVERY_DROP, .lost = lost };
 }
 
+bool recovery_asks_for_binding(const VmContext *ctx, size_t i) {
+        const ContextFunction *f = ctx->functions + i;
+
+        return ctx->handover == HANDOVER_DAEMON && !ctx->confirming && !f->pending &&
+               !f->draining && !f->handed_over;
+}
+
 FunctionFate recovery_decide_function(const RecoveryFacts *facts, size_t i) {
         const VmContext *ctx = facts->context;
         const ContextFunction *f = ctx->functions + i;
         const RecoveryFunction *fact = facts->functions + i;
 
+        if (recovery_asks_for_binding(ctx, i)) {
+                if (!fact->bound)
+                        return FUNCTION_DETACH;
+                /* What is bound without us, somebody else holds. */
+                return fact->kept ? FUNCTION_KEEP : FUNCTION_HAND_OVER;
+        }
         if (f->pending || f->draining)
                 return FUNCTION_DETACH;
         if (ctx->handover != HANDOVER_DAEMON || f->handed_over)
                 return FUNCTION_KEEP;
         /* Whoever confirmed has everything; the last daemon has not let go of all of it. */
-        if (ctx->confirming)
-                return FUNCTION_HAND_OVER;
-        if (fact->kept)
-                return fact->bound ? FUNCTION_KEEP : FUNCTION_DETACH;
-        /* What is bound without us, somebody else holds. */
-        return fact->bound ? FUNCTION_HAND_OVER : FUNCTION_DETACH;
+        return FUNCTION_HAND_OVER;
 }
 
 /* Whether a function that the VM was promised is not there, with nobody yet who could have let go of it. */

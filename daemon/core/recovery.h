@@ -25,7 +25,7 @@ typedef enum RecoveryWitness {
 
 typedef struct RecoveryFunction {
         bool kept;  /* its descriptor was */
-        bool bound; /* it is on the VM's iommufd */
+        bool bound; /* it is on the VM's iommufd; where recovery_asks_for_binding() only */
 } RecoveryFunction;
 
 typedef struct RecoveryFacts {
@@ -54,6 +54,9 @@ typedef struct RecoveryDecision {
 } RecoveryDecision;
 
 RecoveryDecision recovery_decide(const RecoveryFacts *facts);
+
+/* Whether it makes a difference to function @i if it is still bound: not where the VMM has it, which may do with it what it likes. */
+bool recovery_asks_for_binding(const VmContext *ctx, size_t i);
 
 /* What becomes of function @i of a VM that is adopted. */
 FunctionFate recovery_decide_function(const RecoveryFacts *facts, size_t i);
