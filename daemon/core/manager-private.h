@@ -151,6 +151,10 @@ int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
                   void (*done)(void *userdata, const ProbeTarget *targets, size_t n_targets),
                   void *userdata);
 
+/* Writes down what a probe has found (levels.c), and takes a record of it on, or removes it if it says nothing. */
+void level_save(Manager *m, const HostIommu *iommu);
+void level_recover(Manager *m, const StateEntry *entry);
+
 /* ---- the host (hotplug.c) ---- */
 
 int hotplug_start(Manager *m);

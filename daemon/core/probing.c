@@ -36,13 +36,14 @@ static void probing_done(Job *job) {
                 char reason[KERNEL_LEVEL_REASON_SIZE];
                 KernelLevel level;
 
-                claims_remove(m, &t->function);
+                claims_remove_one(m, &t->function);
                 if (t->error < 0 || !iommu)
                         continue;
                 level = kernel_level_decide(&iommu->info, &t->result, reason);
                 if (level == KERNEL_LEVEL_UNKNOWN && iommu->level != KERNEL_LEVEL_UNKNOWN)
                         continue; /* it found out less than is known */
                 inventory_set_level(m->inventory, t->host_iommu, level, reason);
+                level_save(m, iommu);
                 log_msg(LOG_INFO, "%s is at kernel level \"%s\": %s", iommu->info.name,
                         kernel_level_to_string(level), reason);
         }
@@ -70,7 +71,7 @@ int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
         }
         if (r < 0) {
                 while (n-- > 0)
-                        claims_remove(m, &targets[n].function);
+                        claims_remove_one(m, &targets[n].function);
                 free(probing);
                 return r;
         }

@@ -385,6 +385,10 @@ static int on_record(void *userdata, const StateEntry *entry) {
         Recovery *rec = userdata;
         int r;
 
+        if (entry->kind == RECORD_LEVEL) {
+                level_recover(rec->m, entry);
+                return 0;
+        }
         switch (entry->verdict) {
         case RECORD_GOOD:
                 r = entry->kind == RECORD_VM ? recover_vm(rec, entry) : postpone(rec, entry);

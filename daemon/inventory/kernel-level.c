@@ -16,6 +16,15 @@ const char *kernel_level_to_string(KernelLevel level) {
         return names[level];
 }
 
+int kernel_level_from_string(const char *word, KernelLevel *ret) {
+        for (KernelLevel level = 0; level < KERNEL_LEVEL_UNKNOWN; level++)
+                if (streq(kernel_level_to_string(level), word)) {
+                        *ret = level;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
 static KernelLevel verdict(KernelLevel level, char reason[static KERNEL_LEVEL_REASON_SIZE],
                            const char *format, ...) _printf_(3, 4);
 

@@ -21,6 +21,9 @@ typedef enum KernelLevel {
 
 const char *kernel_level_to_string(KernelLevel level);
 
+/* The levels that a probe can find: 0, or -EINVAL for "unknown" and what is no word of it. */
+int kernel_level_from_string(const char *word, KernelLevel *ret);
+
 /* What a probe saw, each 0 or a negative errno; 1 where the step was not reached. */
 typedef struct KernelProbe {
         int open, bind, nest_parent;

@@ -28,6 +28,8 @@ const char *record_kind_to_string(RecordKind kind) {
                 return "vm";
         case RECORD_PREPARED:
                 return "prepared";
+        case RECORD_LEVEL:
+                return "level";
         default:
                 return "reservation";
         }

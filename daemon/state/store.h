@@ -8,6 +8,7 @@
  *      DIR/vm-<uuid, 32 hex digits>          a VM
  *      DIR/prepared-<uuid>                   a prepared context
  *      DIR/reservation-<token>               a reservation
+ *      DIR/level-<index of the host IOMMU>   a kernel level that was probed
  *      DIR/damaged/<name>                    what could not be read, set aside for an administrator
  *
  * A file is written under another name ("." in front) and renamed. No fsync: what the records are
@@ -26,6 +27,7 @@ typedef enum RecordKind {
         RECORD_VM,
         RECORD_PREPARED,
         RECORD_RESERVATION,
+        RECORD_LEVEL,
         _RECORD_KIND_MAX,
 } RecordKind;
 

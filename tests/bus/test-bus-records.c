@@ -132,6 +132,38 @@ static void test_damaged(void **state) {
         assert_clean(f);
 }
 
+/* A level is found out again: a record of it that says nothing is no matter for the administrator. */
+static void test_bad_level(void **state) {
+        static const char record[] = "level", ivhd0[] = "00000000-0000-0000-0000-000000000000",
+                          ivhd7[] = "07000000-0000-0000-0000-000000000000";
+        static const char iommu[] = ROOT_PATH "/host/ivhd0";
+        Fixture *f = *state;
+        char path[160], other[160];
+
+        run_ok(f, iommu, "HostIommu", "Probe", "");
+        record_path(f, record, ivhd0, path);
+        record_path(f, record, ivhd7, other);
+        assert_int_equal(access(path, F_OK), 0);
+        for (int i = 0; i < 3; i++) {
+                fixture_kill_daemon(f);
+                if (i == 0)
+                        write_record(f, record, ivhd0, "no record\n");
+                else if (i == 1)
+                        write_record(f, record, ivhd0, NEWER);
+                else /* another's, of an IOMMU that is not there */
+                        assert_int_equal(rename(path, other), 0);
+                fixture_launch_daemon(f);
+                fixture_await_daemon(f);
+                assert_int_equal(access(path, F_OK), -1);
+                assert_int_equal(access(other, F_OK), -1);
+                assert_property(f, iommu, "HostIommu", "KernelLevel", "\"unknown\"");
+                CREATE(f, uuid_of(1), .tier = "hardware", .functions = NIC);
+                vm_destroy_ok(f, uuid_of(1));
+                assert_property(f, iommu, "HostIommu", "KernelLevel", "\"accelerated\"");
+        }
+        assert_clean(f);
+}
+
 /* A VM that came after the damaged record of the same UUID is not what is given up. */
 static void test_damaged_and_new(void **state) {
         Fixture *f = *state;
@@ -270,13 +302,10 @@ static void test_store_full(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                RESTART_TEST(test_newer),
-                RESTART_TEST(test_newer_prepared),
-                RESTART_TEST(test_damaged),
-                RESTART_TEST(test_damaged_and_new),
-                RESTART_TEST(test_reclaim_stalled),
-                RESTART_TEST(test_no_room),
-                BUS_TEST(test_store_full, .fdstore_max = 5),
+                RESTART_TEST(test_newer),           RESTART_TEST(test_newer_prepared),
+                RESTART_TEST(test_damaged),         RESTART_TEST(test_bad_level),
+                RESTART_TEST(test_damaged_and_new), RESTART_TEST(test_reclaim_stalled),
+                RESTART_TEST(test_no_room),         BUS_TEST(test_store_full, .fdstore_max = 5),
         };
 
         return bus_tests_run(argc, argv, tests);

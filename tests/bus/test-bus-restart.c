@@ -341,6 +341,22 @@ static void test_prepared(void **state) {
         assert_clean(f);
 }
 
+/* What a probe has found need not be found again: no function is reset for it, and where none is idle it could not be. */
+static void test_levels(void **state) {
+        static const char *const iommus[] = { ROOT_PATH "/host/ivhd0", ROOT_PATH "/host/ivhd1" };
+        Fixture *f = *state;
+        _cleanup_free_ char *before = NULL, *after = NULL;
+
+        run_ok(f, iommus[1], "HostIommu", "Probe", "");
+        before = property(f, iommus[1], "HostIommu", "KernelLevelReason");
+        fixture_restart(f);
+        assert_property(f, iommus[0], "HostIommu", "KernelLevel", "\"unknown\"");
+        assert_property(f, iommus[1], "HostIommu", "KernelLevel", "\"accelerated\"");
+        after = property(f, iommus[1], "HostIommu", "KernelLevelReason");
+        assert_string_equal(after, before);
+        assert_clean(f);
+}
+
 static char *reserve(Fixture *f, const char *function, uint64_t ttl_usec) {
         sd_bus_message *m = message_new(f->bus, NULL, "Manager", "Reserve", "");
         const char *token;
@@ -520,6 +536,7 @@ int main(int argc, char **argv) {
                 RESTART_TEST(test_clock, .config = "AdmissionTimeoutSec=2"),
                 RESTART_TEST(test_agent),
                 RESTART_TEST(test_prepared),
+                RESTART_TEST(test_levels),
                 RESTART_TEST(test_reservation),
                 RESTART_TEST(test_lost),
                 RESTART_TEST(test_quarantined),

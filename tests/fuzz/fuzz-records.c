@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Fuzzes record files: the envelope and the three kinds of body, the input being a file or a body
+/* Fuzzes record files: the envelope and the kinds of body, the input being a file or a body
  * alone. A body that is taken is written again as it was. */
 
 #include <stdio.h>
 
+#include "state/level-record.h"
 #include "state/prepared-record.h"
 #include "state/record.h"
 #include "state/reservation-record.h"
@@ -17,10 +18,11 @@ static void assert_same(const char *again, const char *body, size_t length) {
 }
 
 static void try_body(const char *body, size_t length) {
-        _cleanup_free_ char *v = NULL, *p = NULL, *r = NULL;
+        _cleanup_free_ char *v = NULL, *p = NULL, *r = NULL, *l = NULL;
         _cleanup_(reservation_record_done) ReservationRecord reservation = {};
         _cleanup_(vm_record_done) VmRecord vm = {};
         PreparedRecord prepared;
+        LevelRecord level;
 
         if (vm_record_parse(body, length, &vm) >= 0 && vm_record_format(&vm, &v) >= 0)
                 assert_same(v, body, length);
@@ -30,6 +32,8 @@ static void try_body(const char *body, size_t length) {
         if (prepared_record_parse(body, length, &prepared) >= 0 &&
             prepared_record_format(&prepared, &p) >= 0)
                 assert_same(p, body, length);
+        if (level_record_parse(body, length, &level) >= 0 && level_record_format(&level, &l) >= 0)
+                assert_same(l, body, length);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

@@ -543,6 +543,48 @@ static void reserved_and_used(void **state) {
         fx_done(&f);
 }
 
+/* What the kernel can do is not known any more, as after a restart: the functions that are reserved tell. */
+static void reserved_and_probed(void **state) {
+        char token[RESERVATION_TOKEN_SIZE];
+        Answer answer = {};
+        VmRequest request;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        probe_all(&f);
+        assert_ok(reserve(&f, HW, FNS(FN_A, FN_C), TTL, 7, token));
+        for (uint32_t i = 0; i < 2; i++)
+                inventory_set_level(f.manager->inventory, i, KERNEL_LEVEL_UNKNOWN, "");
+        assert_error(fx_create(&f, "vm", HW, FNS(FN_A)), EBUSY);
+        assert_error(create_with(&f, "vm", token, 8, FNS(FN_A)), ENOENT);
+        assert_ok(sim_inject_fault(f.kernel, "cdev_bind", 1, EIO));
+        assert_error(create_with(&f, "vm", token, 7, FNS(FN_A)), EIO);
+        assert_error(fx_create(&f, "vm", HW, FNS(FN_A)), EBUSY);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 0), 1);
+
+        /* It is given back while they are asked. */
+        fx_gate_set(&f, "cdev_bind", 1);
+        fx_request(&request, "vm", HW, FNS(FN_A));
+        request.reservation = strdup(token);
+        assert_ok(manager_create_vm(f.manager, &request, 7, NULL, answer_store, &answer, NULL));
+        vm_request_done(&request);
+        assert_true(fx_gate_reached(&f, &answer));
+        assert_ok(manager_unreserve(f.manager, token, 7, NULL));
+        fx_gate_open(&f);
+        fx_run_until(&f, &answer.given);
+        assert_error(answer.r, ENOENT);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_ok(fx_destroy(&f, "vm", false));
+
+        assert_ok(reserve(&f, HW, FNS(FN_A), TTL, 7, token));
+        inventory_set_level(f.manager->inventory, 0, KERNEL_LEVEL_UNKNOWN, "");
+        assert_ok(create_with(&f, "vm", token, 7, FNS(FN_A)));
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 static void reserved_and_given_back(void **state) {
         char token[RESERVATION_TOKEN_SIZE];
         Problem p = {};
@@ -688,6 +730,7 @@ int main(void) {
                 cmocka_unit_test(preparing_is_refused),
                 cmocka_unit_test(preparing_without_memory),
                 cmocka_unit_test(reserved_and_used),
+                cmocka_unit_test(reserved_and_probed),
                 cmocka_unit_test(reserved_and_given_back),
                 cmocka_unit_test(expires_while_it_is_used),
                 cmocka_unit_test(reserving_is_refused),

@@ -165,6 +165,60 @@ static void leash_ends_without_memory(void **state) {
         }
 }
 
+/* The host asks once, and whatever is short then, it gets its function. */
+static void wanted_back_without_memory(void **state) {
+        bool fired = true;
+
+        (void)state;
+        for (unsigned n = 1; fired; n++) {
+                PciAddress a;
+                Fixture f;
+
+                fx_init(&f, "epyc-2p", NULL);
+                assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+                a = fx_vm(&f, "vm")->context.functions[0].address;
+                oom_arm(n, 1);
+                assert_ok(sim_unplug(f.kernel, &a));
+                for (unsigned i = 0; i < 500 && fx_vm(&f, "vm")->context.n_functions > 0; i++)
+                        fx_run_for(&f, 10000);
+                fired = oom_disarm();
+                assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 0);
+                assert_ok(fx_destroy(&f, "vm", false));
+                fx_assert_clean(&f);
+                fx_done(&f);
+        }
+}
+
+static void wanted_back_from_a_busy_vm(void **state) {
+        Answer answers[2] = {};
+        PciAddress a;
+        Config config;
+        Fixture f;
+
+        (void)state;
+        config_init(&config);
+        config.max_operations_per_vm = 1;
+        fx_init(&f, "epyc-2p", &config);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        a = fx_vm(&f, "vm")->context.functions[0].address;
+        fx_gate_set(&f, "viommu_alloc", 1);
+        assert_ok(fx_viommu_destroy(&f, "vm", 0));
+        for_each_case(answer, answers) {
+                assert_ok(vm_create_viommu(fx_vm(&f, "vm"), 0, NULL, answer_store, answer, NULL));
+        }
+        assert_true(fx_gate_reached(&f, answers));
+        assert_ok(sim_unplug(f.kernel, &a));
+        fx_run_for(&f, 20000); /* there is no room for it */
+        assert_int_equal(fx_vm(&f, "vm")->n_operations, 2);
+        fx_gate_open(&f);
+        for (unsigned i = 0; i < 500 && fx_vm(&f, "vm")->context.n_functions > 0; i++)
+                fx_run_for(&f, 10000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 0);
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kept_functions),
@@ -172,6 +226,8 @@ int main(void) {
                 cmocka_unit_test(stuck_attachment),
                 cmocka_unit_test(ended_with_leftovers),
                 cmocka_unit_test(leash_ends_without_memory),
+                cmocka_unit_test(wanted_back_without_memory),
+                cmocka_unit_test(wanted_back_from_a_busy_vm),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -12,6 +12,7 @@
 
 #include "oom.h"
 #include "state/fd-name.h"
+#include "state/level-record.h"
 #include "state/prepared-record.h"
 #include "state/record.h"
 #include "state/reservation-record.h"
@@ -88,6 +89,10 @@ static VmRecord vm(void) {
 
 static const PreparedRecord prepared = { .caller = ":1.23" };
 
+static const LevelRecord level = { .host_iommu = "ivhd0",
+                                   .level = "plumbing",
+                                   .reason = "It gives a VF MMIO page, but no queue." };
+
 static ReservationRecord reservation(void) {
         static PciAddress reserved[] = { { 0, 0x41, 0 }, { 1, 0xff, 9 } };
 
@@ -147,6 +152,23 @@ static char *prepared_again(const char *text, size_t length, int *ret_error) {
         return again;
 }
 
+static char *level_format(void) {
+        char *text;
+
+        assert_ok(level_record_format(&level, &text));
+        return text;
+}
+
+static char *level_again(const char *text, size_t length, int *ret_error) {
+        LevelRecord record = {};
+        char *again = NULL;
+
+        *ret_error = level_record_parse(text, length, &record);
+        if (*ret_error == 0)
+                assert_ok(level_record_format(&record, &again));
+        return again;
+}
+
 static char *reservation_format(void) {
         ReservationRecord record = reservation();
         char *text;
@@ -169,6 +191,7 @@ static const Kind kinds[] = {
         { "vm", vm_format, vm_again },
         { "prepared", prepared_format, prepared_again },
         { "reservation", reservation_format, reservation_again },
+        { "level", level_format, level_again },
 };
 
 /* That a text is either refused, or read and written again as it is. Returns whether it is read. */
@@ -265,14 +288,20 @@ static void members_come_back(void **state) {
 }
 
 static void small_records_come_back(void **state) {
-        _cleanup_free_ char *p = prepared_format(), *r = reservation_format();
+        _cleanup_free_ char *p = prepared_format(), *r = reservation_format(), *l = level_format();
         _cleanup_(reservation_record_done) ReservationRecord read = {};
         ReservationRecord written = reservation();
         PreparedRecord read_prepared;
+        LevelRecord read_level;
 
         (void)state;
         assert_ok(prepared_record_parse(p, strlen(p), &read_prepared));
         assert_string_equal(read_prepared.caller, ":1.23");
+
+        assert_ok(level_record_parse(l, strlen(l), &read_level));
+        assert_string_equal(read_level.host_iommu, level.host_iommu);
+        assert_string_equal(read_level.level, level.level);
+        assert_string_equal(read_level.reason, level.reason);
 
         assert_ok(reservation_record_parse(r, strlen(r), &read));
         assert_int_equal(read.uid, 1000);
@@ -543,6 +572,12 @@ static void memory_runs_out(void **state) {
         OOM_SWEEP(nth, {
                 _cleanup_free_ char *text = NULL;
                 int error = prepared_record_format(&prepared, &text);
+
+                assert_true(error == 0 || error == -ENOMEM);
+        });
+        OOM_SWEEP(nth, {
+                _cleanup_free_ char *text = NULL;
+                int error = level_record_format(&level, &text);
 
                 assert_true(error == 0 || error == -ENOMEM);
         });
