@@ -207,6 +207,7 @@ static int add_matches(Bus *bus) {
 }
 
 int bus_start(Bus *bus, Manager *manager, const char *address, int (*extra)(Bus *bus)) {
+        sd_id128_t id;
         int r;
 
         bus->manager = manager;
@@ -239,6 +240,12 @@ int bus_start(Bus *bus, Manager *manager, const char *address, int (*extra)(Bus 
                 .userdata = bus,
         };
 
+        r = sd_bus_get_bus_id(bus->bus, &id);
+        if (r < 0)
+                return r;
+        r = manager_set_bus(manager, id);
+        if (r < 0)
+                return r;
         manager_list_callers(manager, check_name, bus);
         r = sd_bus_request_name(bus->bus, BUS_NAME, 0);
         return r < 0 ? r : 0;

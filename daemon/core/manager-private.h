@@ -155,12 +155,15 @@ int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
 void level_save(Manager *m, const HostIommu *iommu);
 void level_recover(Manager *m, const StateEntry *entry);
 
+/* Takes a record of the last daemon's bus on (callers.c). */
+void callers_recover(Manager *m, const StateEntry *entry);
+
 /* ---- the host (hotplug.c) ---- */
 
 int hotplug_start(Manager *m);
 
 /* The host wants a function back that the daemon holds. */
-void hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
+int hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 
 /* ---- prepared contexts (prepared.c) ---- */
 

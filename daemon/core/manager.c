@@ -194,27 +194,6 @@ void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids) {
         }
 }
 
-void manager_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
-                          void *userdata) {
-        for (size_t i = 0; i < m->n_vms; i++)
-                if (m->vms[i]->leash.kind == LEASH_CALLER)
-                        found(userdata, m->vms[i]->leash.caller);
-        prepared_list_callers(m, found, userdata);
-}
-
-void manager_name_vanished(Manager *m, const char *name) {
-        /* A leash that ends may free its VM, which moves the array. */
-        for (size_t i = 0; i < m->n_vms;) {
-                Vm *vm = m->vms[i];
-
-                vm_cancel_operations(vm, name);
-                (void)leash_name_vanished(&vm->leash, name);
-                if (i < m->n_vms && m->vms[i] == vm)
-                        i++;
-        }
-        prepared_name_vanished(m, name);
-}
-
 /* ---- life ---- */
 
 static int first_scan(Manager *m) {

@@ -92,6 +92,7 @@ struct Manager {
         StaleRecord *stale; /* that could not be removed */
         size_t n_stale;
         Unstore *failed_unstores;
+        sd_id128_t bus_id;    /* that the names of callers are of; null: not known */
         bool records_failing; /* what could not be written waits for the timer */
         KeptRecord *kept;     /* that are not this daemon's to read */
         size_t n_kept;
@@ -218,6 +219,10 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
 /* Names every bus name that something hangs on, some more than once: one that vanished while the daemon was down was not heard of. */
 void manager_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),
                           void *userdata);
+
+/* Says which bus it is, before names are looked at: when it is not the last daemon's, nobody is any more who he was, and every name that something
+ * hangs on has vanished. Returns 0 or -ENOMEM. */
+int manager_set_bus(Manager *m, sd_id128_t id);
 
 /* A bus name has vanished: what was asked in its name and is not done yet is undone. */
 void manager_name_vanished(Manager *m, const char *name);

@@ -389,6 +389,10 @@ static int on_record(void *userdata, const StateEntry *entry) {
                 level_recover(rec->m, entry);
                 return 0;
         }
+        if (entry->kind == RECORD_BUS) {
+                callers_recover(rec->m, entry);
+                return 0;
+        }
         switch (entry->verdict) {
         case RECORD_GOOD:
                 r = entry->kind == RECORD_VM ? recover_vm(rec, entry) : postpone(rec, entry);

@@ -30,6 +30,8 @@ const char *record_kind_to_string(RecordKind kind) {
                 return "prepared";
         case RECORD_LEVEL:
                 return "level";
+        case RECORD_BUS:
+                return "bus";
         default:
                 return "reservation";
         }

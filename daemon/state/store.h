@@ -9,6 +9,7 @@
  *      DIR/prepared-<uuid>                   a prepared context
  *      DIR/reservation-<token>               a reservation
  *      DIR/level-<index of the host IOMMU>   a kernel level that was probed
+ *      DIR/bus-<id of the bus>               which bus the names of callers are of
  *      DIR/damaged/<name>                    what could not be read, set aside for an administrator
  *
  * A file is written under another name ("." in front) and renamed. No fsync: what the records are
@@ -28,6 +29,7 @@ typedef enum RecordKind {
         RECORD_PREPARED,
         RECORD_RESERVATION,
         RECORD_LEVEL,
+        RECORD_BUS,
         _RECORD_KIND_MAX,
 } RecordKind;
 

@@ -429,6 +429,17 @@ void forget_signals(Fixture *f) {
 
 /* ---- life ---- */
 
+void fixture_restart_bus(Fixture *f) {
+        fixture_kill_bus(f);
+        for (size_t i = 0; i < CONNECTIONS_MAX; i++)
+                if (f->connections[i])
+                        fixture_disconnect(f, f->connections[i]);
+        (void)unlink(f->address + strlen("unix:path="));
+        start_bus(f);
+        f->bus = fixture_connect(f);
+        listen_to_signals(f);
+}
+
 int fixture_setup(void **state) {
         Fixture *f = new0(Fixture, 1);
 

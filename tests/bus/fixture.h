@@ -128,6 +128,9 @@ size_t fixture_count_stored(Fixture *f);
 int fixture_wait_daemon(Fixture *f);
 void fixture_kill_bus(Fixture *f);
 
+/* Another bus in place of it, where the same unique names are given again. The daemon must not run; all connections are gone. */
+void fixture_restart_bus(Fixture *f);
+
 /* Descriptors that the daemon has open. Without the eventfds: of those the simulated kernel closes its own when it next has
  * something to look at. */
 size_t fixture_count_daemon_fds(const Fixture *f, bool with_eventfds);

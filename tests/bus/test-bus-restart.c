@@ -341,6 +341,39 @@ static void test_prepared(void **state) {
         assert_clean(f);
 }
 
+/* A name of a bus that has started again is another's, whoever has it now. */
+static void test_other_bus(void **state) {
+        Fixture *f = *state;
+        size_t kept, stored;
+
+        CREATE(f, uuid_of(2), .name = "agents", .tier = "virtio", .leash = "agent");
+        kept = fixture_count_stored(f);
+        CREATE(f, uuid_of(1), .name = "callers", .tier = "virtio", .leash = "caller");
+        (void)close(vm_prepare(f, uuid_of(3)));
+        stored = fixture_count_stored(f);
+        assert_true(stored > kept);
+        fixture_restart(f); /* on the same bus nothing changes */
+        assert_int_equal(fixture_count_stored(f), stored);
+        assert_int_equal(vm_count(f), 2);
+
+        fixture_kill_daemon(f);
+        fixture_restart_bus(f);
+        for (int i = 0; i < 20; i++) /* one of these has the old name */
+                (void)fixture_connect(f);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        wait_until(f, vm_count(f) == 1);
+        run_ok(f, NULL, "Manager", "GetVmByName", "s", "agents");
+        wait_until(f, fixture_count_stored(f) == kept);
+
+        CREATE(f, uuid_of(1), .name = "callers", .tier = "virtio", .leash = "caller");
+        fixture_restart(f); /* and this bus is known */
+        assert_int_equal(vm_count(f), 2);
+        vm_destroy_force(f, uuid_of(1));
+        vm_destroy_force(f, uuid_of(2));
+        assert_clean(f);
+}
+
 /* What a probe has found need not be found again: no function is reset for it, and where none is idle it could not be. */
 static void test_levels(void **state) {
         static const char *const iommus[] = { ROOT_PATH "/host/ivhd0", ROOT_PATH "/host/ivhd1" };
@@ -536,6 +569,7 @@ int main(int argc, char **argv) {
                 RESTART_TEST(test_clock, .config = "AdmissionTimeoutSec=2"),
                 RESTART_TEST(test_agent),
                 RESTART_TEST(test_prepared),
+                RESTART_TEST(test_other_bus),
                 RESTART_TEST(test_levels),
                 RESTART_TEST(test_reservation),
                 RESTART_TEST(test_lost),

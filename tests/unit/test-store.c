@@ -144,6 +144,7 @@ static void kinds(void **state) {
         assert_string_equal(record_kind_to_string(RECORD_PREPARED), "prepared");
         assert_string_equal(record_kind_to_string(RECORD_RESERVATION), "reservation");
         assert_string_equal(record_kind_to_string(RECORD_LEVEL), "level");
+        assert_string_equal(record_kind_to_string(RECORD_BUS), "bus");
 }
 
 /* ---- writing and reading ---- */
