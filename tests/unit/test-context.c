@@ -505,6 +505,26 @@ static void page_behind_a_gap(void **state) {
         }
 }
 
+/* Where the search ends the kernel's word counts, if it can be believed: without vDEVICEs. */
+static void object_behind_everything(void **state) {
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx = shared_context(k, shapes + 6);
+        uint32_t ids[66000];
+        Problem p = {};
+
+        (void)state;
+        for_each_case(id, ids)
+                assert_ok(k->ops->ioas_alloc(k, ctx.iommufd, id));
+        for (size_t i = 0; i < ELEMENTSOF(ids) - 1; i++)
+                assert_ok(k->ops->object_destroy(k, ctx.iommufd, ids[i]));
+        assert_error(context_teardown(k, &ctx, &p), EBUSY);
+        assert_problem(&p, PROBLEM_BUSY, "still in use");
+        assert_ok(k->ops->object_destroy(k, ctx.iommufd, ids[ELEMENTSOF(ids) - 1]));
+        assert_ok(context_teardown(k, &ctx, &p));
+        assert_nothing_left(k, "behind everything", 0);
+        context_done(&ctx);
+}
+
 /* An object that is gone already is as good as destroyed. */
 static void objects_are_gone_already(void **state) {
         _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
@@ -929,6 +949,7 @@ int main(void) {
                 cmocka_unit_test(objects_of_a_vmm),
                 cmocka_unit_test(objects_behind_a_gap),
                 cmocka_unit_test(page_behind_a_gap),
+                cmocka_unit_test(object_behind_everything),
                 cmocka_unit_test(objects_are_gone_already),
                 cmocka_unit_test(page_is_mapped_by_somebody),
                 cmocka_unit_test(function_is_held_by_somebody),
