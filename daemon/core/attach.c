@@ -107,8 +107,7 @@ static void attach_done(Operation *op) {
                 receipt_merge(vm->receipt, &op->receipt);
         else
                 op->receipt = receipt_done(op->receipt);
-        if (op->stuck)
-                detach_retry_later(vm);
+        detach_retry_later(vm);
 }
 
 static void attach_destroy(Operation *op) {

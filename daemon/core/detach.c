@@ -38,18 +38,14 @@ static int detach_decide(Operation *op, Problem *p) {
         return 0;
 }
 
-/* The vIOMMU goes with the last function on it, if it can; a VMM that has its page mapped keeps it, and its charge. */
+/* The vIOMMU goes with the last function on it, if it can; a VMM that has its page mapped keeps it, and its charge, until it lets go. */
 static int release_viommu_if_unused(VmContext *work, Kernel *k, uint32_t host_iommu,
                                     uint32_t guest_domains, DemandSet *freed) {
         ContextViommu *v = context_find_viommu(work, host_iommu);
         DemandSet part = {};
         int r;
 
-        for (size_t i = 0; i < work->n_functions; i++)
-                if (work->functions[i].host_iommu == host_iommu)
-                        return 0;
-        if (!v || work->handover !=
-                          HANDOVER_DAEMON) /* a VMM's own vIOMMU may live on: nobody told its id */
+        if (!v || !context_viommu_is_unused(work, v))
                 return 0;
 
         r = demand_set_add_all(&part, freed);
@@ -97,23 +93,38 @@ static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
                 if (vm->context.functions[i].draining)
                         (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,
                                                  NULL, NULL);
+        for (size_t i = 0; i < vm->context.n_viommus && vm_is_alive(vm); i++)
+                if (context_viommu_is_unused(&vm->context, vm->context.viommus + i))
+                        (void)vm_destroy_viommu(vm, vm->context.viommus[i].host_iommu, NULL, NULL,
+                                                NULL, NULL);
         detach_retry_later(vm);
         return 0;
 }
 
+static bool has_remains(const VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (ctx->functions[i].draining)
+                        return true;
+        for (size_t i = 0; i < ctx->n_viommus; i++)
+                if (context_viommu_is_unused(ctx, ctx->viommus + i))
+                        return true;
+        return false;
+}
+
 void detach_retry_later(Vm *vm) {
-        for (size_t i = 0; i < vm->context.n_functions; i++)
-                if (vm->context.functions[i].draining && vm_is_alive(vm) && !vm->retry &&
-                    !vm->manager->stopping)
-                        (void)sd_event_add_time_relative(vm->manager->event, &vm->retry,
-                                                         CLOCK_MONOTONIC, DRAIN_RETRY_USEC, 0,
-                                                         on_drain_retry, vm);
+        if (has_remains(&vm->context) && vm_is_alive(vm) && !vm->retry && !vm->manager->stopping)
+                (void)sd_event_add_time_relative(vm->manager->event, &vm->retry, CLOCK_MONOTONIC,
+                                                 DRAIN_RETRY_USEC, 0, on_drain_retry, vm);
 }
 
 static void detach_done(Operation *op) {
         DetachOperation *detach = container_of(op, DetachOperation, op);
         Vm *vm = op->vm;
+        ContextFunction *f = context_find_function(&vm->context, &detach->function);
 
+        /* Nobody else asks again for what the daemon wants by itself, even if it has not come to a decision. */
+        if (f && !op->answer)
+                f->draining = true;
         if (detach->gone) {
                 claims_remove(vm->manager, &detach->function);
                 receipt_give_back(vm->receipt, &detach->freed);

@@ -131,7 +131,7 @@ void release_quarantine(Operation *op);
 
 /* ---- detaching (detach.c) ---- */
 
-/* Has the functions that drain asked about again after a while. */
+/* Has the functions that drain, and the vIOMMUs that they have left, asked about again after a while. */
 void detach_retry_later(Vm *vm);
 
 /* ---- probing (probing.c) ---- */

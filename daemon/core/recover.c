@@ -204,6 +204,7 @@ static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFa
         /* Last: from here on a worker closes descriptors. */
         if (r >= 0 && repair_is_needed(&vm->context))
                 r = vm_repair(vm);
+        detach_retry_later(vm);
         rec->n_adopted++;
         return r;
 }

@@ -92,6 +92,9 @@ static int destroy_decide(Operation *op, Problem *p) {
         if (!v)
                 return problem_set(p, PROBLEM_NO_SUCH_VIOMMU, "VM %s has no vIOMMU on ivhd%u.",
                                    op->vm->name, destroy->host_iommu);
+        if (!op->answer && !context_viommu_is_unused(&op->work, v)) /* any more */
+                return problem_set(p, PROBLEM_WRONG_STATE, "The vIOMMU on ivhd%u is in use again.",
+                                   destroy->host_iommu);
         v->draining = true;
         return 0;
 }

@@ -134,6 +134,13 @@ ContextViommu *context_find_viommu(const VmContext *ctx, uint32_t host_iommu) {
         return NULL;
 }
 
+bool context_viommu_is_unused(const VmContext *ctx, const ContextViommu *v) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (ctx->functions[i].host_iommu == v->host_iommu)
+                        return false;
+        return ctx->handover == HANDOVER_DAEMON;
+}
+
 int context_add_mapping(VmContext *ctx, uint64_t iova, uint64_t length) {
         ContextMapping *mapping;
 

@@ -87,6 +87,9 @@ int context_add_viommu(VmContext *ctx, const ContextViommu *viommu);
 void context_remove_viommu(VmContext *ctx, uint32_t host_iommu);
 ContextViommu *context_find_viommu(const VmContext *ctx, uint32_t host_iommu);
 
+/* Whether a vIOMMU of the daemon's has no function behind it: it is in nobody's way to be destroyed. One that a VMM makes is its own matter. */
+bool context_viommu_is_unused(const VmContext *ctx, const ContextViommu *v);
+
 /* Lists a mapping as pending. Returns 0, -EEXIST when it overlaps one that is listed, -ENOMEM. */
 int context_add_mapping(VmContext *ctx, uint64_t iova, uint64_t length);
 ContextMapping *context_find_mapping(const VmContext *ctx, uint64_t iova, uint64_t length);

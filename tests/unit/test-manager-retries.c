@@ -55,6 +55,39 @@ static void kept_functions(void **state) {
         fx_done(&f);
 }
 
+/* A vIOMMU whose page the VMM keeps mapped when its last function goes is asked about again, but not when it is of use again. */
+static void kept_viommu(void **state) {
+        volatile void *page;
+        uint64_t offset;
+        int iommufd;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A, FN_C)));
+        iommufd = fx_vm(&f, "vm")->context.iommufd;
+        offset = context_find_viommu(&fx_vm(&f, "vm")->context, 1)->vfmmio_offset;
+        assert_ok(f.kernel->ops->vfmmio_map(f.kernel, iommufd, offset, &page));
+        assert_ok(fx_detach(&f, "vm", FN_C));
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 1);
+        assert_ok(fx_attach(&f, "vm", FNS(FN_C)));
+        assert_ok(f.kernel->ops->vfmmio_unmap(f.kernel, iommufd, offset, page));
+        fx_run_for(&f, 6000000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_viommus, 2);
+
+        assert_ok(f.kernel->ops->vfmmio_map(f.kernel, iommufd, offset, &page));
+        assert_ok(fx_detach(&f, "vm", FN_C));
+        assert_int_equal(fx_vm(&f, "vm")->context.n_viommus, 2);
+        assert_ok(f.kernel->ops->vfmmio_unmap(f.kernel, iommufd, offset, page));
+        for (unsigned i = 0; i < 100 && fx_vm(&f, "vm")->context.n_viommus > 1; i++)
+                fx_run_for(&f, 100000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_viommus, 1);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* The leash is gone but the objects live: quarantined, charged, visible; and released once they can be. */
 static void quarantined(void **state) {
         int theirs[1], iommufd, pidfd;
@@ -222,10 +255,12 @@ static void wanted_back_from_a_busy_vm(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(kept_functions),
+                cmocka_unit_test(kept_viommu),
                 cmocka_unit_test(quarantined),
                 cmocka_unit_test(stuck_attachment),
                 cmocka_unit_test(ended_with_leftovers),
                 cmocka_unit_test(leash_ends_without_memory),
+                cmocka_unit_test(not_destroyed_without_memory),
                 cmocka_unit_test(wanted_back_without_memory),
                 cmocka_unit_test(wanted_back_from_a_busy_vm),
         };
