@@ -87,14 +87,11 @@ static int capacity_clear(Ledger *ledger) {
         return r;
 }
 
-static int capacity_of_iommus(Ledger *ledger, const Inventory *inventory, const Config *config) {
-        _cleanup_free_ DeviceIdMap *map = new0(DeviceIdMap, 1);
+static int capacity_of_iommus(Ledger *ledger, const Inventory *inventory, const Config *config,
+                              DeviceIdMap *map) {
         size_t n;
         const HostIommu *iommus = inventory_get_iommus(inventory, &n);
         int r = 0;
-
-        if (!map)
-                return -ENOMEM;
 
         for (size_t i = 0; i < n && r >= 0; i++) {
                 const HostIommuInfo *info = &iommus[i].info;
@@ -118,12 +115,16 @@ static int capacity_of_iommus(Ledger *ledger, const Inventory *inventory, const 
 }
 
 int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *config) {
+        _cleanup_free_ DeviceIdMap *map = new0(DeviceIdMap, 1);
         const HostScan *scan = inventory_get_scan(inventory);
         int r;
 
+        if (!map) /* before anything is cleared */
+                return -ENOMEM;
+
         r = capacity_clear(ledger);
         if (r >= 0)
-                r = capacity_of_iommus(ledger, inventory, config);
+                r = capacity_of_iommus(ledger, inventory, config, map);
         for (size_t i = 0; i < scan->n_nodes && r >= 0; i++)
                 r = ledger_set_capacity(ledger, RESOURCE_CONTIGUOUS_MEMORY, scan->nodes[i].node,
                                         scan->nodes[i].total_bytes / 100 *

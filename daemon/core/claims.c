@@ -34,16 +34,29 @@ static int claim_new(Manager *m, Vm *vm, Reservation *reservation, const PciAddr
         return 0;
 }
 
-int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
-        return claim_new(m, vm, NULL, function);
-}
-
 /* What a reservation held is its own again. */
 static void claim_drop(Manager *m, Claim *claim) {
         if (claim->vm && claim->reservation)
                 claim->vm = NULL;
         else
                 claims_remove(m, &claim->function);
+}
+
+int claims_add_one(Manager *m, Vm *vm, const PciAddress *function) {
+        Claim *claim = claims_find(m, function);
+
+        if (!claim)
+                return claim_new(m, vm, NULL, function);
+        assert(vm && !claim->vm && claim->reservation && claim->reservation == m->deciding_for);
+        claim->vm = vm;
+        return 0;
+}
+
+void claims_remove_one(Manager *m, const PciAddress *function) {
+        Claim *claim = claims_find(m, function);
+
+        if (claim)
+                claim_drop(m, claim);
 }
 
 int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx) {
@@ -76,10 +89,6 @@ void claims_remove(Manager *m, const PciAddress *function) {
 }
 
 void claims_remove_all(Manager *m, const VmContext *ctx) {
-        for (size_t i = 0; i < ctx->n_functions; i++) {
-                Claim *claim = claims_find(m, &ctx->functions[i].address);
-
-                if (claim)
-                        claim_drop(m, claim);
-        }
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                claims_remove_one(m, &ctx->functions[i].address);
 }

@@ -82,7 +82,7 @@ static int detach_run(Operation *op, Kernel *k, Problem *p) {
                                         &detach->freed);
 }
 
-/* Functions that their VMM has not let go of in time are asked about again from time to time. */
+/* Functions that their VMM has not let go of in time are asked about again from time to time, and so are vIOMMUs. */
 static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         Vm *vm = userdata;
 

@@ -288,6 +288,7 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
         create = container_of(op, CreateOperation, op);
         create->request = *request;
         vm_request_init(request);
+        op->token = create->request.reservation;
         op->decide = decide;
         op->run = run;
         op->undo = undo;

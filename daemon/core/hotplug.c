@@ -137,17 +137,18 @@ int hotplug_start(Manager *m) {
         return sd_event_add_io(m->event, &m->watch, fd, EPOLLIN, on_watch, m);
 }
 
-void hotplug_unplug_wanted(Vm *vm, const PciAddress *function) {
+int hotplug_unplug_wanted(Vm *vm, const PciAddress *function) {
         const ContextFunction *f = context_find_function(&vm->context, function);
         int r;
 
         if (!f || f->draining || !vm_is_alive(vm))
-                return;
+                return 0;
 
         log_vm(LOG_WARNING, VM_UUID_STRING(vm), "The host wants %s back: it is detached.",
                PCI_ADDRESS_STRING(function));
         r = vm_detach_function(vm, function, NULL, NULL, NULL, NULL);
         if (r < 0)
-                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Cannot detach %s: %s",
+                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Cannot detach %s yet: %s",
                        PCI_ADDRESS_STRING(function), strerror(-r));
+        return r;
 }

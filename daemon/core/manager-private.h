@@ -26,6 +26,9 @@ AdmissionView manager_get_view(Manager *m);
 /* What the host has, the configuration allows and the service manager keeps, into the ledger. Returns 0 or -ENOMEM. */
 int manager_update_capacity(Manager *m);
 
+/* Takes another configuration, or stays with the one before. Returns 0 or -ENOMEM. */
+int manager_set_config(Manager *m, const Config *config);
+
 void manager_notify_vm(Vm *vm);
 void manager_notify_capacity(Manager *m);
 
@@ -35,7 +38,11 @@ void manager_notify_capacity(Manager *m);
  * goes back with claims_remove_all(), unless reservation_use_up() comes first. Returns 0 or -ENOMEM. That they are free is
  * the admission's to know (asserted). */
 int claims_add(Manager *m, Vm *vm, Reservation *reservation, const VmContext *ctx);
+
+/* One function, for a while: free, or of the reservation that is being decided for, which lends it. Returns 0 or -ENOMEM. */
 int claims_add_one(Manager *m, Vm *vm, const PciAddress *function);
+void claims_remove_one(Manager *m, const PciAddress *function);
+
 void claims_remove(Manager *m, const PciAddress *function);
 void claims_remove_all(Manager *m, const VmContext *ctx);
 Claim *claims_find(const Manager *m, const PciAddress *function);
@@ -46,6 +53,9 @@ Claim *claims_find(const Manager *m, const PciAddress *function);
  * follows, and nobody else can use it. -ENOENT with the problem: unknown, another user's, or taken. */
 int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret,
                      Problem *reterr_problem);
+
+/* The same for a look that takes nothing; NULL when it cannot be taken. */
+Reservation *reservation_look(Manager *m, const char *token, uid_t uid);
 
 /* The decision is made; others see the functions as held again. NULL is fine. */
 void reservation_decided(Reservation *reservation);

@@ -136,6 +136,19 @@ int manager_update_capacity(Manager *m) {
         return capacity_update(m->ledger, m->inventory, &config);
 }
 
+int manager_set_config(Manager *m, const Config *config) {
+        Config before = m->config;
+        int r;
+
+        m->config = *config;
+        r = manager_update_capacity(m);
+        if (r < 0) {
+                m->config = before;
+                (void)manager_update_capacity(m); /* the accounts are all there */
+        }
+        return r;
+}
+
 int manager_reload(Manager *m, Problem *reterr_problem) {
         Config config;
         int r;
@@ -147,8 +160,7 @@ int manager_reload(Manager *m, Problem *reterr_problem) {
                         return r;
         }
 
-        m->config = config;
-        r = manager_update_capacity(m);
+        r = manager_set_config(m, &config);
         if (r < 0)
                 return r;
         log_msg(LOG_INFO, "The configuration has been read again.");

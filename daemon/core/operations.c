@@ -209,8 +209,10 @@ static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targe
 
 static bool start_probe(Operation *op) {
         Manager *m = op->vm->manager;
+        Reservation *reservation = reservation_look(m, op->token, op->vm->owner_uid);
         AdmissionView view = manager_get_view(m);
         ProbeTarget *targets = new0(ProbeTarget, MAX(op->n_scan, (size_t)1));
+        bool started;
         size_t n = 0;
 
         for (size_t i = 0; targets && i < op->n_scan; i++) {
@@ -230,11 +232,11 @@ static bool start_probe(Operation *op) {
         }
 
         /* Without a probe the decision says what is missing. */
-        if (n == 0 || probing_start(m, op->vm, targets, n, on_probed, op) < 0) {
+        started = n > 0 && probing_start(m, op->vm, targets, n, on_probed, op) >= 0;
+        reservation_decided(reservation);
+        if (!started)
                 free(targets);
-                return false;
-        }
-        return true;
+        return started;
 }
 
 static void on_scan(Job *job) {

@@ -18,7 +18,6 @@ typedef enum PreparedState {
         PREPARED_MAKING,
         PREPARED_READY,
         PREPARED_LENT, /* to a CreateVm in flight */
-        PREPARED_DROPPING,
 } PreparedState;
 
 struct PreparedContext {
@@ -27,8 +26,9 @@ struct PreparedContext {
         sd_id128_t uuid;
         char *caller;
         PreparedState state;
-        int iommufd;     /* -1: there is none yet */
-        uint32_t stored; /* its number in the fd store, 0: it is not there */
+        int iommufd;      /* -1: there is none yet */
+        uint32_t stored;  /* its number in the fd store, 0: it is not there */
+        Unstore *unstore; /* for its end */
         struct {
                 char *caller;
                 int iommufd;
@@ -61,6 +61,7 @@ static PreparedContext *prepared_free(PreparedContext *pc) {
         fd_close(pc->iommufd);
         fd_close(pc->next_one.iommufd);
         unstore_free(pc->next_one.unstore);
+        unstore_free(pc->unstore);
         free(pc->next_one.caller);
         free(pc->caller);
         free(pc);
@@ -75,7 +76,10 @@ static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, Prepare
         *pc = (PreparedContext){ .manager = m, .uuid = uuid, .iommufd = -1 };
         pc->next_one.iommufd = -1;
         pc->caller = strdup(caller);
-        if (!pc->caller) {
+        pc->unstore = unstore_new();
+        if (!pc->caller || !pc->unstore) {
+                unstore_free(pc->unstore);
+                free(pc->caller);
                 free(pc);
                 return -ENOMEM;
         }
@@ -107,38 +111,11 @@ static int prepared_write(const PreparedContext *pc) {
 
 /* ---- its end ---- */
 
-static void drop_run(Job *job) {
-        PreparedContext *pc = container_of(job, PreparedContext, job);
-
-        pc->result = descriptor_unstore(pc->manager->fdstore, &pc->stored, NULL);
-}
-
-static void drop_done(Job *job) {
-        PreparedContext *pc = container_of(job, PreparedContext, job);
-
-        if (pc->manager->stopping) {
-                prepared_free(pc); /* the next daemon finds it */
-                return;
-        }
-        if (pc->result < 0)
-                log_msg(LOG_WARNING,
-                        "The service manager does not let go of a prepared context: %s",
-                        strerror(-pc->result));
+static void prepared_drop(PreparedContext *pc) {
+        pc->iommufd = fd_close(pc->iommufd);
+        unstore_submit(&pc->unstore, pc->manager, pc->stored);
         record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
         prepared_free(pc);
-}
-
-static void prepared_drop(PreparedContext *pc) {
-        pc->state = PREPARED_DROPPING;
-        pc->result = 0;
-        pc->iommufd = fd_close(pc->iommufd);
-        if (pc->stored == 0) {
-                record_forget(pc->manager, RECORD_PREPARED, pc->uuid);
-                prepared_free(pc);
-                return;
-        }
-        pc->job = (Job){ .run = drop_run, .done = drop_done };
-        workers_submit(pc->manager->workers, &pc->job);
 }
 
 /* ---- its making ---- */
@@ -209,6 +186,9 @@ static void abandon_done(Job *job) {
         int r = pc->result;
 
         pc->next_one.iommufd = fd_close(pc->next_one.iommufd);
+        unstore_submit(&pc->next_one.unstore, pc->manager,
+                       pc->next_one.stored); /* if it is there still */
+        pc->next_one.stored = 0;
         next_one_done(pc);
         answer(userdata, r, &p);
 }

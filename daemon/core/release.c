@@ -15,6 +15,7 @@
 
 typedef struct DestroyOperation {
         Operation op;
+        const char *reason;
         bool gently; /* nobody's word says that the VMM is gone or is to be cut off: what it may hold is left alone */
 } DestroyOperation;
 
@@ -38,11 +39,13 @@ static void try_again(Vm *vm) {
 }
 
 static int decide(Operation *op, Problem *p) {
+        DestroyOperation *destroy = container_of(op, DestroyOperation, op);
         Vm *vm = op->vm;
 
         (void)p;
-        container_of(op, DestroyOperation, op)->gently = streq(vm->end_reason, VM_END_NO_LEASH) ||
-                                                         streq(vm->end_reason, VM_END_LOST);
+        vm->end_reason = destroy->reason;
+        destroy->gently = streq(vm->end_reason, VM_END_NO_LEASH) ||
+                          streq(vm->end_reason, VM_END_LOST);
         vm->retry = sd_event_source_disable_unref(vm->retry);
         leash_done(&vm->leash);
         op->leash_stored = vm->leash_stored;
@@ -104,7 +107,8 @@ static void done(Operation *op) {
         if (vm->state == VM_RELEASED)                /* a second wish, behind the one that did it */
                 op->result = 0;
         if (vm->state != VM_DRAINING) {
-                if (op->result < 0) /* it has not even begun */
+                /* It has not even begun. Who has asked for it hears that nothing has come of it. */
+                if (op->result < 0 && !op->answer)
                         try_again(vm);
                 return;
         }
@@ -125,7 +129,7 @@ static int submit(Vm *vm, const char *reason, OperationAnswer answer, void *user
         if (r < 0)
                 return r;
 
-        vm->end_reason = reason;
+        container_of(op, DestroyOperation, op)->reason = reason;
         op->decide = decide;
         op->run = run;
         op->done = done;
@@ -135,12 +139,13 @@ static int submit(Vm *vm, const char *reason, OperationAnswer answer, void *user
 }
 
 void vm_drain(Vm *vm, const char *reason) {
-        int r = submit(vm, reason, NULL, NULL, NULL);
+        int r;
 
+        vm->end_reason = reason;
+        r = submit(vm, reason, NULL, NULL, NULL);
         if (r < 0) {
                 log_vm(LOG_ERR, VM_UUID_STRING(vm),
                        "Cannot take the VM down now (%s), trying again.", strerror(-r));
-                vm->end_reason = reason;
                 try_again(vm);
         }
 }

@@ -133,6 +133,14 @@ int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret
         return 0;
 }
 
+Reservation *reservation_look(Manager *m, const char *token, uid_t uid) {
+        Reservation *reservation = NULL;
+
+        if (token && reservation_find(m, token, uid, &reservation, NULL) >= 0)
+                m->deciding_for = reservation;
+        return reservation;
+}
+
 void reservation_decided(Reservation *reservation) {
         if (reservation)
                 reservation->manager->deciding_for = NULL;

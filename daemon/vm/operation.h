@@ -50,6 +50,7 @@ struct Operation {
         uint8_t (*vf_tokens)[16]; /* for each of them; all zero: none */
         size_t n_scan;
         HostScan *scanned; /* what that saw */
+        const char *token; /* of a reservation, whose functions it may probe; NULL: none */
 
         OperationAnswer answer;
         void *userdata;

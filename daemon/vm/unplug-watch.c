@@ -4,9 +4,34 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd-util.h"
+
+/* The kernel may ask once only: what has come to nothing is not forgotten. */
+#define UNPLUG_RETRY_USEC UINT64_C(1000000)
+
+static void ask(UnplugWatch *watch);
+
+static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
+        UnplugWatch *watch = userdata;
+
+        (void)s;
+        (void)usec;
+        watch->retry = sd_event_source_disable_unref(watch->retry);
+        ask(watch);
+        return 0;
+}
+
+static void ask(UnplugWatch *watch) {
+        sd_event_source *s = watch->source;
+
+        if (watch->wanted(watch->vm, &watch->function) < 0 && !watch->retry)
+                (void)sd_event_add_time_relative(sd_event_source_get_event(s), &watch->retry,
+                                                 CLOCK_MONOTONIC, UNPLUG_RETRY_USEC, 0, on_retry,
+                                                 watch);
+}
 
 static int on_eventfd(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
         UnplugWatch *watch = userdata;
@@ -17,7 +42,7 @@ static int on_eventfd(sd_event_source *s, int fd, uint32_t revents, void *userda
         (void)!read(
                 fd, &count,
                 sizeof(count)); /* EAGAIN: somebody took it before; nothing is lost by asking twice */
-        watch->wanted(watch->vm, &watch->function);
+        ask(watch);
         return 0;
 }
 
@@ -28,6 +53,7 @@ UnplugWatch *unplug_watch_free(UnplugWatch *watch) {
                         break;
                 }
         sd_event_source_disable_unref(watch->source);
+        sd_event_source_disable_unref(watch->retry);
         fd_close(watch->fd);
         free(watch);
         return NULL;

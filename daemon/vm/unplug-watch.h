@@ -10,14 +10,14 @@
 
 typedef struct UnplugWatch UnplugWatch;
 
-/* Called on the event loop, any number of times. */
-typedef void (*UnplugWanted)(Vm *vm, const PciAddress *function);
+/* Called on the event loop, any number of times; again after a while when it returns a negative errno. */
+typedef int (*UnplugWanted)(Vm *vm, const PciAddress *function);
 
 struct UnplugWatch {
         Vm *vm;
         PciAddress function;
         int fd; /* a duplicate of the function's unplug_fd, so that a worker can close the other */
-        sd_event_source *source;
+        sd_event_source *source, *retry;
         UnplugWanted wanted;
         UnplugWatch *next;
 };
