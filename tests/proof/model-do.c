@@ -65,8 +65,10 @@ static int plug(World *w, const Model *m) {
 }
 
 static int limit(World *w, const ModelStep *s) {
-        w->manager->config.instances_per_iommu = 2 + s->a % 3;
-        return manager_update_capacity(w->manager);
+        Config config = w->manager->config;
+
+        config.instances_per_iommu = 2 + s->a % 3;
+        return manager_set_config(w->manager, &config);
 }
 
 int model_do(World *w, const Model *m, const ModelStep *s) {

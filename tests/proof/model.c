@@ -130,6 +130,11 @@ static unsigned function_of(const ModelStep *s) {
         return i == 2 ? 1 : i; /* one of a group is not to be had alone */
 }
 
+/* Who confirmed has let go of all functions here, and a new vIOMMU wants them; and one that may be there may have them. */
+static bool is_doubtful(const ModelVm *vm, unsigned iommu) {
+        return vm->confirmed || vm->unclear[iommu] > 0;
+}
+
 ModelVerdict model_judge(const Model *m, const ModelStep *s) {
         const ModelVm *vm = m->vms + s->slot % MODEL_SLOTS;
         bool daemons = vm->exists && vm->handover == HANDOVER_DAEMON;
@@ -151,18 +156,19 @@ ModelVerdict model_judge(const Model *m, const ModelStep *s) {
         case DO_ATTACH:
                 if (!vm->exists || held(m) & bit)
                         return MODEL_NO;
-                if (vm->tier != TIER_HARDWARE || vm->viommus & iommus_of(bit))
+                if (vm->tier != TIER_HARDWARE)
                         return MODEL_YES;
-                /* Who confirmed has let go of all functions here, and a new vIOMMU wants them. */
-                return !has_room(m, iommus_of(bit)) ? MODEL_NO
-                       : vm->confirmed              ? MODEL_MAYBE
-                                                    : MODEL_YES;
+                if (vm->viommus & iommus_of(bit)) /* what is missing of others is made as well */
+                        return vm->confirmed && vm->bare ? MODEL_MAYBE : MODEL_YES;
+                return !has_room(m, iommus_of(bit))                ? MODEL_NO
+                       : is_doubtful(vm, iommu_of(function_of(s))) ? MODEL_MAYBE
+                                                                   : MODEL_YES;
         case DO_DETACH:
                 return vm->exists && vm->functions & bit && !vm->confirmed;
         case DO_VIOMMU_CREATE:
                 return daemons && iommus_of(vm->functions) & 1U << iommu &&
                                        !(vm->viommus & 1U << iommu) && has_room(m, 1U << iommu)
-                               ? vm->confirmed ? MODEL_MAYBE : MODEL_YES /* through what? */
+                               ? is_doubtful(vm, iommu) ? MODEL_MAYBE : MODEL_YES
                                : MODEL_NO;
         case DO_VIOMMU_DESTROY:
                 return daemons && vm->viommus & 1U << iommu;
@@ -173,12 +179,19 @@ ModelVerdict model_judge(const Model *m, const ModelStep *s) {
         case DO_OPEN:
                 return vm->exists && vm->handover != HANDOVER_NONE;
         case DO_CONFIRM:
-                return daemons && vm->shared && vm->leash != LEASH_NONE;
+                if (!daemons || vm->leash == LEASH_NONE)
+                        return MODEL_NO;
+                return vm->shared ? MODEL_YES : vm->maybe_shared ? MODEL_MAYBE : MODEL_NO;
         case DO_LEASH:
                 return vm->exists;
         case DO_DESTROY:
-                return vm->exists && (s->a % 2 || vm->leash == LEASH_NONE ||
-                                      (!vm->shared && vm->handover == HANDOVER_DAEMON));
+                if (!vm->exists)
+                        return MODEL_NO;
+                if (s->a % 2 || vm->leash == LEASH_NONE)
+                        return MODEL_YES;
+                return !daemons || vm->shared ? MODEL_NO
+                       : vm->maybe_shared     ? MODEL_MAYBE
+                                              : MODEL_YES;
         case DO_RESERVE:
                 return m->reserved ? MODEL_NO
                                    : MODEL_MAYBE; /* the kernel's level may not be known */
@@ -232,6 +245,7 @@ void model_apply(Model *m, const ModelStep *s) {
                 break;
         case DO_VIOMMU_CREATE:
                 vm->viommus |= 1U << s->a % 2;
+                vm->bare &= ~(1U << s->a % 2);
                 break;
         case DO_VIOMMU_DESTROY:
                 vm->viommus &= ~(1U << s->a % 2);
@@ -246,7 +260,7 @@ void model_apply(Model *m, const ModelStep *s) {
                 vm->shared = true;
                 break;
         case DO_CONFIRM:
-                vm->confirmed = true;
+                vm->shared = vm->confirmed = true;
                 break;
         case DO_LEASH:
                 vm->leash = LEASH_PIDFD;

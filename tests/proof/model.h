@@ -45,10 +45,13 @@ typedef struct ModelStep {
 
 typedef struct ModelVm {
         bool exists, shared, confirmed;
+        bool maybe_shared; /* the daemon died when it was to be opened */
         VmTier tier;
         VmHandover handover;
         unsigned functions; /* bits */
         unsigned viommus;   /* bits */
+        unsigned
+                bare; /* bits: those of them that may have lost their vDEVICEs when they were to be destroyed */
         unsigned unclear
                 [2]; /* vIOMMUs that may be there, on each host IOMMU: charged as long as the VM lives */
         unsigned mapped; /* bits: ranges of RAM_BYTES */

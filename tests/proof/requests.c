@@ -25,9 +25,11 @@ void answer_store(void *userdata, int r, const Problem *problem) {
 int daemon_finish(World *w, int r, Answer *answer) {
         if (r > 0 || (r < 0 && answer->given))
                 flunk(w, "a request was answered twice or oddly");
+        w->problem = answer->problem;
         if (r < 0)
                 return r;
         daemon_run_until(w, &answer->given);
+        w->problem = answer->problem;
         if (answer->r == 0 && problem_is_set(&answer->problem))
                 flunk(w, "a request succeeded with a problem: %s", answer->problem.text);
         return answer->r;

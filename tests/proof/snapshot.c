@@ -175,7 +175,7 @@ static void add_records(Lines *l, const World *w) {
 
         assert(d);
         while ((e = readdir(d))) {
-                if (streq(e->d_name, ".") || streq(e->d_name, ".."))
+                if (!is_record_of_vms(e->d_name))
                         continue;
                 if (strncmp(e->d_name, "reservation-", 12) == 0)
                         add(l, "record of a reservation");
@@ -201,6 +201,7 @@ void snapshot(World *w, char ret[static SNAPSHOT_SIZE]) {
         char *p = ret;
 
         l.n = 0;
+        steps_barrier(); /* what the service manager is to let go of, the kernel counts until it has */
         for (size_t i = 0; i < m->n_vms; i++)
                 add_vm(&l, m->vms[i]);
         for (const Claim *c = m->claims; c; c = c->hh.next)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,8 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SAME_MAX      6  /* calls in a row that count */
-#define CALLS_MAX     24 /* of one kernel call that can be made to fail */
+#define SAME_MAX      6 /* calls in a row that count */
 #define OPS_MAX       32
 #define TIME_FRACTION 1000 /* of a relative time */
 
@@ -55,6 +55,8 @@ static StepClass failing_class;
 static uint64_t failing_in; /* 0: nothing */
 static int failing_error;
 static bool failed;
+static unsigned calls_max = UINT_MAX; /* of one kernel call that can be made to fail */
+static uint64_t n_beyond;
 
 static int record_fd = -1; /* that is being written */
 
@@ -131,6 +133,7 @@ void steps_fail(StepClass class, uint64_t nth, int error) {
         failing_in = nth;
         failing_error = error;
         failed = false;
+        n_beyond = 0;
         (void)pthread_mutex_unlock(&lock);
 }
 
@@ -145,6 +148,19 @@ static int fault(StepClass class) {
         }
         (void)pthread_mutex_unlock(&lock);
         return error;
+}
+
+void steps_limit_calls(unsigned max) {
+        calls_max = max;
+}
+
+uint64_t steps_get_beyond(void) {
+        uint64_t n;
+
+        (void)pthread_mutex_lock(&lock);
+        n = n_beyond;
+        (void)pthread_mutex_unlock(&lock);
+        return n;
 }
 
 /* Of a call that is made again and again, as in rounds of asking, the first ones can. */
@@ -163,7 +179,8 @@ static bool can_fail(const char *op) {
         for (size_t i = 0; i < OPS_MAX; i++)
                 if (!calls[i].op || streq(calls[i].op, op)) {
                         calls[i].op = op;
-                        can = calls[i].n++ < CALLS_MAX;
+                        can = calls[i].n++ < calls_max;
+                        n_beyond += !can;
                         break;
                 }
         (void)pthread_mutex_unlock(&lock);
@@ -214,7 +231,8 @@ uint64_t steps_end(bool *ret_failed) {
         })
 
 static bool is_record(const char *path) {
-        return strstr(path, "vm-") || strstr(path, "prepared-") || strstr(path, "reservation-");
+        return strstr(path, "vm-") || strstr(path, "prepared-") || strstr(path, "reservation-") ||
+               strstr(path, "level-");
 }
 
 int __wrap_openat(int dir, const char *path, int flags, ...) {
@@ -269,6 +287,10 @@ int __wrap_sd_pid_notify_with_fds(pid_t pid, int unset, const char *state, const
 
         return STEP(STEP_NOTIFY, n_fds > 0 ? "store" : "unstore", name ?: "",
                     __real_sd_pid_notify_with_fds(pid, unset, state, fds, n_fds), -_error);
+}
+
+void steps_barrier(void) {
+        (void)__real_sd_notify_barrier(false, UINT64_C(1000000));
 }
 
 int __wrap_sd_notify_barrier(int unset, uint64_t timeout) {

@@ -38,5 +38,14 @@ void steps_begin(uint64_t nth, char name[static STEPS_NAME_SIZE]);
  * that cannot fail (taking a mapping off). */
 void steps_fail(StepClass class, uint64_t nth, int error);
 
+/* Of one kernel call at most so many can fail after a steps_fail(), the first ones; at first all of them. */
+void steps_limit_calls(unsigned max);
+
+/* Waits until the service manager has heard all that was sent; no step. */
+void steps_barrier(void);
+
+/* How many calls were beyond the limit since the last steps_fail(). */
+uint64_t steps_get_beyond(void);
+
 /* Ends both. Returns how many steps there were; *ret_failed: whether a call has failed. */
 uint64_t steps_end(bool *ret_failed);

@@ -7,6 +7,7 @@
  *      test-model [--steps=N] [--seed=N] [--replay=FILE]
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
@@ -82,18 +83,23 @@ static bool disarm(const ModelStep *s) {
 
 /* What may have come of a step. */
 typedef struct Outcomes {
-        const World *world;
         Model models[4];
         size_t n, found;
         char difference[1024]; /* to the first */
 } Outcomes;
 
-static bool is_one(const char *now, void *userdata) {
+static bool is_one(World *w, void *userdata) {
         Outcomes *o = userdata;
 
-        (void)now;
+        for (size_t i = 0; i < w->manager->n_vms; i++)
+                if (w->manager->vms[i]->retry) {
+                        (void)snprintf(o->difference, sizeof(o->difference),
+                                       "what %s has is asked about for too long",
+                                       w->manager->vms[i]->name);
+                        return false; /* something is to go yet */
+                }
         for (o->found = 0; o->found < o->n; o->found++) {
-                const char *difference = model_compare(o->world, o->models + o->found);
+                const char *difference = model_compare(w, o->models + o->found);
 
                 if (!difference)
                         return true;
@@ -104,7 +110,6 @@ static bool is_one(const char *now, void *userdata) {
 }
 
 static void settle(World *w, Episode *e, Outcomes *o) {
-        o->world = w;
         if (!daemon_settle(w, is_one, o)) {
                 char now[SNAPSHOT_SIZE];
 
@@ -118,6 +123,14 @@ static void settle(World *w, Episode *e, Outcomes *o) {
 static bool takes_away(StepKind kind) {
         return kind == DO_DETACH || kind == DO_VIOMMU_DESTROY || kind == DO_UNMAP ||
                kind == DO_DESTROY || kind == DO_CONFIRM || kind == DO_UNRESERVE;
+}
+
+/* A vIOMMU that was to be destroyed and stays. */
+static void note_bare(Episode *e, const ModelStep *s) {
+        ModelVm *vm = e->model.vms + s->slot % MODEL_SLOTS;
+
+        if (s->kind == DO_VIOMMU_DESTROY)
+                vm->bare |= vm->viommus & 1U << s->a % 2;
 }
 
 static void do_step(World *w, Episode *e, const ModelStep *s) {
@@ -138,7 +151,8 @@ static void do_step(World *w, Episode *e, const ModelStep *s) {
         if (r >= 0 && verdict == MODEL_NO)
                 flunk(w, "step %zu succeeds, and cannot", e->at);
         if (r < 0 && verdict == MODEL_YES && !fired)
-                flunk(w, "step %zu fails, and should not: %s", e->at, strerror(-r));
+                flunk(w, "step %zu fails, and should not: %s: %s", e->at, strerror(-r),
+                      w->problem.text);
         o.models[0] = r >= 0 ? e->after : e->model;
         if (fired && (takes_away(s->kind) || s->kind == DO_PREPARE))
                 o.models[o.n++] = r >= 0 ? e->model : e->after;
@@ -146,13 +160,34 @@ static void do_step(World *w, Episode *e, const ModelStep *s) {
                 o.models[o.n] = e->model;
                 o.models[o.n++].prepared[s->slot % MODEL_SLOTS] = false;
         }
-        if (fired && s->kind == DO_DETACH) { /* the vIOMMU may stay */
-                o.models[o.n] = e->after;
-                o.models[o.n++].vms[s->slot % MODEL_SLOTS].viommus =
-                        e->model.vms[s->slot % MODEL_SLOTS].viommus;
+        /* What could not be made, for the VMM's part in it, is taken back; and that fails: it stays, and is listed. */
+        if (fired && r < 0 && verdict == MODEL_MAYBE &&
+            (s->kind == DO_ATTACH || s->kind == DO_VIOMMU_CREATE)) {
+                unsigned slot = s->slot % MODEL_SLOTS;
+
+                o.models[o.n] = e->model;
+                o.models[o.n].vms[slot].viommus = e->after.vms[slot].viommus;
+                o.models[o.n].vms[slot].bare |= e->after.vms[slot].viommus &
+                                                ~e->model.vms[slot].viommus;
+                o.n++;
         }
         settle(w, e, &o);
+        if (fired)
+                note_bare(e, s);
         e->pending = false;
+}
+
+/* Nobody was told the token of a reservation whose maker died; here its record tells. */
+static void find_token(World *w) {
+        static const char prefix[] = "reservation-";
+        DIR *d = opendir(w->records);
+
+        assert(d);
+        for (struct dirent *e; (e = readdir(d));)
+                if (strncmp(e->d_name, prefix, strlen(prefix)) == 0)
+                        (void)snprintf(w->shared->token, sizeof(w->shared->token), "%s",
+                                       e->d_name + strlen(prefix));
+        (void)closedir(d);
 }
 
 /* The daemon died in a step: it has been done, or has not. */
@@ -176,6 +211,13 @@ static void take_up(World *w, Episode *e) {
                 e->at++;
         }
         settle(w, e, &o);
+        if (e->pending) {
+                note_bare(e, s);
+                if (s->kind == DO_RESERVE)
+                        find_token(w);
+                if (s->kind == DO_OPEN)
+                        e->model.vms[s->slot % MODEL_SLOTS].maybe_shared = true;
+        }
         e->pending = false;
 }
 
@@ -326,12 +368,16 @@ static void shrink(Test *test) {
 
 static int fail(Test *test, uint64_t seed, const char *what) {
         Episode *e = test->episode;
+        Episode original;
 
         (void)printf("seed %lu: %s\nshrinking...\n", seed, what);
         (void)fflush(stdout);
         e->n = MIN(e->n, e->at + 1);
+        original = *e;
         shrink(test);
         what = run_episode(test);
+        if (!what)
+                *e = original;
         (void)printf("%s\nThe steps, for --replay:\n", what ?: "it does not fail every time");
         for (size_t i = 0; i < e->n; i++)
                 model_print_step(e->steps + i, i);

@@ -24,6 +24,10 @@ static bool is_dots(const char *name) {
         return streq(name, ".") || streq(name, "..");
 }
 
+bool is_record_of_vms(const char *name) {
+        return !is_dots(name) && strncmp(name, "level-", strlen("level-")) != 0;
+}
+
 /* What was set aside. */
 static void remove_damaged(int dir) {
         int fd = openat(dir, "damaged", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -44,11 +48,9 @@ static unsigned count_records(const World *w, char *ret, size_t size, bool remov
 
         assert(d);
         while ((e = readdir(d))) {
-                if (is_dots(e->d_name))
-                        continue;
-                if (n++ == 0 && ret)
+                if (is_record_of_vms(e->d_name) && n++ == 0 && ret)
                         (void)snprintf(ret, size, "%s", e->d_name);
-                if (remove)
+                if (remove && !is_dots(e->d_name))
                         (void)unlinkat(dirfd(d), e->d_name, 0);
         }
         if (remove)
@@ -112,7 +114,19 @@ void world_done(World *w) {
         (void)fd_close(w->state);
 }
 
+/* So that each life begins alike: what was probed in the one before is not known. */
+static void forget_levels(const World *w) {
+        DIR *d = opendir(w->records);
+
+        assert(d);
+        for (struct dirent *e; (e = readdir(d));)
+                if (strncmp(e->d_name, "level-", strlen("level-")) == 0)
+                        (void)unlinkat(dirfd(d), e->d_name, 0);
+        (void)closedir(d);
+}
+
 void world_begin(World *w) {
+        forget_levels(w);
         w->shared->stage = false;
         w->shared->token[0] = '\0';
         w->shared->failure[0] = '\0';
@@ -139,6 +153,7 @@ const char *world_check_empty(World *w) {
         SimCounters c;
         size_t n;
 
+        fds = service_manager_list(w->service, &n); /* hears what there is to hear, and closes */
         sim_get_counters(w->look, &c);
         if (!sim_counters_are_zero(&c)) {
                 (void)snprintf(text, sizeof(w->shared->failure),
@@ -148,7 +163,6 @@ const char *world_check_empty(World *w) {
                                c.viommus, c.mappings);
                 return text;
         }
-        fds = service_manager_list(w->service, &n);
         if (n > 0) {
                 (void)snprintf(text, sizeof(w->shared->failure),
                                "%zu descriptors are stored still, the first is %s", n, fds[0].name);

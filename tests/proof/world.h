@@ -51,7 +51,8 @@ typedef struct Shared {
         char now[SNAPSHOT_SIZE];
         char step[STEPS_NAME_SIZE]; /* at which it died */
         uint64_t n_steps;
-        uint64_t nth, n_failed; /* of a sweep of faults */
+        uint64_t nth, n_failed, n_beyond; /* of a sweep of faults */
+        uint64_t n_unasked;               /* object ids that the kernel was not asked for */
         bool vmm_ended[VMMS];
         bool stage; /* for a scenario's own use */
         char token[RESERVATION_TOKEN_SIZE];
@@ -75,6 +76,7 @@ typedef struct World {
         Manager *manager;
         uint64_t admission_timeout_usec; /* 0: a long one */
         uint64_t instances;              /* per host IOMMU, 0: as by default */
+        Problem problem;                 /* of the last request */
 } World;
 
 /* ---- the parent ---- */
@@ -113,18 +115,22 @@ _Noreturn void flunk(World *w, const char *format, ...) _printf_(2, 3);
 void daemon_run_until(World *w, const bool *flag);
 void daemon_run_for(World *w, uint64_t usec);
 
-/* Whether no operation is going on. */
+/* Whether nothing is going on: no operation, no job, nothing that is to be tried again. */
 bool daemon_is_idle(const World *w);
 void daemon_run_until_idle(World *w);
 
-/* Runs the loop until nothing is going on and @is says of a snapshot that it may stay so. Returns whether it came to that. */
-bool daemon_settle(World *w, bool (*is)(const char *now, void *userdata), void *userdata);
+/* Runs the loop until nothing is going on and @is says that it may stay so. Returns whether it came to that; if not, w->shared->now says
+ * how it stands. */
+bool daemon_settle(World *w, bool (*is)(World *w, void *userdata), void *userdata);
 
 /* Ends all VMMs, destroys and gives back all that there is, stops the daemon, and sees to it that nothing is left. */
 void daemon_end_all(World *w);
 
 /* The state of the daemon and of what it holds, as text: a line each, without numbers that mean nothing. */
 void snapshot(World *w, char ret[static SNAPSHOT_SIZE]);
+
+/* Whether that name in the directory of records is to do with VMs: kernel levels stay when all VMs are gone. */
+bool is_record_of_vms(const char *name);
 
 /* ---- requests: each waits for its answer ---- */
 

@@ -161,6 +161,7 @@ static void want_of_memory(void **state) {
         OOM_SWEEP(nth, {
                 r = capacity_update(w.ledger, w.inventory, &w.config);
                 assert_true(r == 0 || r == -ENOMEM);
+                assert_int_equal(capacity(&w, RESOURCE_INSTANCES, 0), 64); /* or what was stays */
         });
         assert_int_equal(capacity(&w, RESOURCE_INSTANCES, 2), 64);
 

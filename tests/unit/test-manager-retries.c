@@ -198,6 +198,30 @@ static void leash_ends_without_memory(void **state) {
         }
 }
 
+/* Who hears that it was not destroyed does not lose it later. */
+static void not_destroyed_without_memory(void **state) {
+        bool failed = true;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        for (unsigned nth = 1; failed; nth++) {
+                const Vm *vm = fx_vm(&f, "vm");
+
+                oom_arm(nth, 1);
+                failed = fx_destroy(&f, "vm", true) < 0;
+                assert_true(oom_disarm() || !failed);
+                if (!failed || vm->state != VM_REALIZED)
+                        break; /* past what can be refused */
+                fx_run_for(&f, 1200000);
+                assert_int_equal(fx_state(&f, "vm"), VM_REALIZED);
+        }
+        fx_run_until_gone(&f, "vm");
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* The host asks once, and whatever is short then, it gets its function. */
 static void wanted_back_without_memory(void **state) {
         bool fired = true;
