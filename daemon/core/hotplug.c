@@ -11,6 +11,9 @@
 /* One plug makes many events: they are waited for, and one scan answers all. */
 #define RESCAN_DELAY_USEC UINT64_C(100000)
 
+/* After one that has failed, and may have left capacities at nothing. */
+#define RESCAN_RETRY_USEC UINT64_C(2000000)
+
 typedef struct Rescan {
         Job job;
         Manager *manager;
@@ -18,7 +21,7 @@ typedef struct Rescan {
         int result;
 } Rescan;
 
-static int rescan_later(Manager *m);
+static void rescan_later(Manager *m, uint64_t delay_usec);
 
 static void rescan_run(Job *job) {
         Rescan *rescan = container_of(job, Rescan, job);
@@ -52,7 +55,6 @@ static void rescan_done(Job *job) {
         HostScan old = { .functions = functions, .n_functions = before->n_functions };
         int r = functions ? rescan->result : -ENOMEM;
 
-        m->rescanning = false;
         if (r >= 0) {
                 memcpy(functions, before->functions, before->n_functions * sizeof(PciFunctionInfo));
                 r = inventory_apply(m->inventory, &rescan->scan);
@@ -64,13 +66,16 @@ static void rescan_done(Job *job) {
                 if (m->observer.host_changed)
                         m->observer.host_changed(m->observer.userdata);
                 manager_notify_capacity(m);
-        } else if (!m->stopping)
-                log_msg(LOG_WARNING, "Cannot read the host's functions anew: %s", strerror(-r));
+        } else if (!m->stopping && !m->rescan_failing)
+                log_msg(LOG_WARNING, "Cannot read the host's functions anew, trying again: %s",
+                        strerror(-r));
 
         host_scan_free(rescan->scan);
         free(rescan);
-        if (m->rescan_again && !m->stopping)
-                (void)rescan_later(m);
+        m->rescanning = false;
+        m->rescan_failing = r < 0;
+        if (m->rescan_again || r < 0)
+                rescan_later(m, r < 0 ? RESCAN_RETRY_USEC : RESCAN_DELAY_USEC);
 }
 
 static int on_rescan_timer(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -81,8 +86,10 @@ static int on_rescan_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         (void)usec;
         m->rescan_again = false;
         rescan = new0(Rescan, 1);
-        if (!rescan)
-                return 0; /* the next event asks again */
+        if (!rescan) {
+                rescan_later(m, RESCAN_RETRY_USEC);
+                return 0;
+        }
 
         *rescan = (Rescan){ .job = { .run = rescan_run, .done = rescan_done },
                             .manager = m,
@@ -92,15 +99,12 @@ static int on_rescan_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
-static int rescan_later(Manager *m) {
-        int r;
-
-        if (m->rescanning) {
+static void rescan_later(Manager *m, uint64_t delay_usec) {
+        if (m->rescanning)
                 m->rescan_again = true;
-                return 0;
-        }
-        r = sd_event_source_set_time_relative(m->rescan_timer, RESCAN_DELAY_USEC);
-        return r < 0 ? r : sd_event_source_set_enabled(m->rescan_timer, SD_EVENT_ONESHOT);
+        else if (!m->stopping &&
+                 sd_event_source_set_time_relative(m->rescan_timer, delay_usec) >= 0)
+                (void)sd_event_source_set_enabled(m->rescan_timer, SD_EVENT_ONESHOT);
 }
 
 static int on_watch(sd_event_source *s, int fd, uint32_t revents, void *userdata) {
@@ -115,7 +119,7 @@ static int on_watch(sd_event_source *s, int fd, uint32_t revents, void *userdata
         if (r < 0)
                 log_msg(LOG_WARNING, "Cannot read the host's device events: %s", strerror(-r));
         if (changed || r < 0)
-                (void)rescan_later(m);
+                rescan_later(m, RESCAN_DELAY_USEC);
         return 0;
 }
 

@@ -86,7 +86,7 @@ struct Manager {
         const Reservation *deciding_for; /* while a decision counts on it */
 
         sd_event_source *watch, *rescan_timer;
-        bool rescanning, rescan_again;
+        bool rescanning, rescan_again, rescan_failing;
         uint64_t ledger_generation; /* last reported */
         sd_event_source *record_timer;
         StaleRecord *stale; /* that could not be removed */

@@ -67,6 +67,27 @@ static void plugged_and_unplugged(void **state) {
         fx_done(&f);
 }
 
+/* A look that fails is made again, though the host says nothing more. */
+static void plugged_in_trouble(void **state) {
+        const PciFunctionInfo new = { .address = address("0000:30:00.0"),
+                                      .host_iommu = 0,
+                                      .group = KERNEL_NONE,
+                                      .numa_node = 0,
+                                      .driver = "vfio-pci" };
+        unsigned before;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        before = f.n_host;
+        assert_ok(sim_inject_fault(f.kernel, "scan", 1, EIO));
+        assert_ok(sim_plug(f.kernel, &new));
+        wait_for_rescan(&f, before);
+        assert_non_null(function(&f, "0000:30:00.0"));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* A request looks for itself: what was bound a moment ago can be had. */
 static void bound_a_moment_ago(void **state) {
         PciAddress a = address(FN_HOST);
@@ -712,6 +733,7 @@ static void reloaded(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(plugged_and_unplugged),
+                cmocka_unit_test(plugged_in_trouble),
                 cmocka_unit_test(bound_a_moment_ago),
                 cmocka_unit_test(wanted_back_from_a_vm),
                 cmocka_unit_test(gone_from_under_a_vm),
