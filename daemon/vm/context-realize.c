@@ -10,7 +10,8 @@
 #include "vm/context.h"
 #include "vm/kernel-refusal.h"
 
-#define CDEV_OPEN_TRIES 20
+#define CDEV_OPEN_TRIES     20
+#define BIND_PAUSE_MAX_NSEC 64000000 /* an eighth of a second in all */
 
 static const char *iommu_subject(uint32_t index, char buf[static 16]) {
         (void)snprintf(buf, 16, "ivhd%u", index);
@@ -52,6 +53,18 @@ static int open_cdev(Kernel *k, ContextFunction *f) {
         return r;
 }
 
+/* One whose last holder has just let go may be closed only in a moment: the service manager closes what it kept in its own time. */
+static int bind_cdev(Kernel *k, const VmContext *ctx, ContextFunction *f) {
+        for (long pause_nsec = 1000000;; pause_nsec *= 2) {
+                int r = k->ops->cdev_bind(k, f->cdev, ctx->iommufd,
+                                          f->has_vf_token ? f->vf_token : NULL, &f->device_id);
+
+                if ((r != -EINVAL && r != -EBUSY) || pause_nsec > BIND_PAUSE_MAX_NSEC)
+                        return r;
+                (void)nanosleep(&(struct timespec){ .tv_nsec = pause_nsec }, NULL);
+        }
+}
+
 static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Problem *p) {
         const char *address = PCI_ADDRESS_STRING(&f->address);
         int r;
@@ -63,8 +76,7 @@ static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Proble
         }
 
         if (f->device_id == 0) {
-                r = k->ops->cdev_bind(k, f->cdev, ctx->iommufd,
-                                      f->has_vf_token ? f->vf_token : NULL, &f->device_id);
+                r = bind_cdev(k, ctx, f);
                 if (r < 0)
                         return kernel_refusal(p, STEP_BIND, address, r);
 
