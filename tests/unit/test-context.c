@@ -513,8 +513,7 @@ static void object_behind_everything(void **state) {
         Problem p = {};
 
         (void)state;
-        for_each_case(id, ids)
-                assert_ok(k->ops->ioas_alloc(k, ctx.iommufd, id));
+        for_each_case(id, ids) assert_ok(k->ops->ioas_alloc(k, ctx.iommufd, id));
         for (size_t i = 0; i < ELEMENTSOF(ids) - 1; i++)
                 assert_ok(k->ops->object_destroy(k, ctx.iommufd, ids[i]));
         assert_error(context_teardown(k, &ctx, &p), EBUSY);
