@@ -636,6 +636,8 @@ static void sending_holds_no_lock(void **state) {
         for_each_case(thread, threads) assert_ok(
                 pthread_create(thread, NULL, thread == threads ? add_one : remove_one, store));
         (void)usleep(20000);
+        for (unsigned i = 0; i < 500 && fdstore_get_count(store) < 2; i++)
+                (void)usleep(10000); /* they have only begun */
         /* Answered at once; the one place is still taken, the other one already. */
         assert_int_equal(fdstore_get_count(store), 2);
         service_manager_stall(manager, false);
