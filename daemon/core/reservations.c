@@ -142,8 +142,10 @@ Reservation *reservation_look(Manager *m, const char *token, uid_t uid) {
 }
 
 void reservation_decided(Reservation *reservation) {
-        if (reservation)
-                reservation->manager->deciding_for = NULL;
+        if (!reservation)
+                return;
+        receipt_decided(reservation->receipt);
+        reservation->manager->deciding_for = NULL;
 }
 
 void reservation_put_back(Reservation *reservation) {

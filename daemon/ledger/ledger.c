@@ -16,6 +16,7 @@ struct Receipt {
         Ledger *ledger;
         DemandSet holds;
         bool suspended;
+        bool holding;  /* while it is decided what replaces it */
         Receipt *next; /* merged into this one: a chain, so that merging needs no memory */
 };
 
@@ -263,7 +264,7 @@ void receipt_merge(Receipt *receipt, Receipt **other) {
                 last = last->next;
         while (link) {
                 assert(link->ledger == receipt->ledger);
-                assert(link->suspended == receipt->suspended);
+                assert(link->suspended == receipt->suspended && link->holding == receipt->holding);
                 receipt_absorb(receipt, &link->holds);
                 if (link->holds.n_demands == 0)
                         link = receipt_free_link(link);
@@ -306,14 +307,28 @@ void receipt_suspend(Receipt *receipt) {
                 assert(!receipt->suspended);
                 for (size_t i = 0; i < receipt->holds.n_demands; i++) {
                         const Demand *d = receipt->holds.demands + i;
+                        LedgerAccount *a = ledger_find(receipt->ledger, d->kind, d->scope);
 
-                        ledger_find(receipt->ledger, d->kind, d->scope)->used -= d->amount;
+                        a->used -= d->amount;
+                        a->held += d->amount;
                 }
-                receipt->suspended = true;
+                receipt->suspended = receipt->holding = true;
+        }
+}
+
+void receipt_decided(Receipt *receipt) {
+        for (; receipt; receipt = receipt->next) {
+                for (size_t i = 0; i < receipt->holds.n_demands && receipt->holding; i++) {
+                        const Demand *d = receipt->holds.demands + i;
+
+                        ledger_find(receipt->ledger, d->kind, d->scope)->held -= d->amount;
+                }
+                receipt->holding = false;
         }
 }
 
 void receipt_resume(Receipt *receipt) {
+        receipt_decided(receipt);
         for (; receipt; receipt = receipt->next) {
                 assert(receipt->suspended);
                 for (size_t i = 0; i < receipt->holds.n_demands; i++) {
@@ -326,6 +341,7 @@ void receipt_resume(Receipt *receipt) {
 }
 
 Receipt *receipt_done(Receipt *receipt) {
+        receipt_decided(receipt);
         while (receipt) {
                 Receipt *link = receipt;
 

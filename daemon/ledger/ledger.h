@@ -60,6 +60,8 @@ typedef struct LedgerAccount {
         uint32_t scope;
         uint64_t capacity;
         uint64_t used;
+        uint64_t
+                held; /* of a suspended receipt: it was granted, so it can be had again whatever the capacity is now */
 } LedgerAccount;
 
 typedef struct Ledger Ledger;
@@ -92,9 +94,11 @@ void receipt_merge(Receipt *receipt, Receipt **other);
 /* Gives back @part of @receipt, which must hold all of it (asserted). Cannot fail. */
 void receipt_give_back(Receipt *receipt, const DemandSet *part);
 
-/* Puts what a receipt holds back into the accounts for a moment, so that a decision can count on it, and takes it out again.
- * Nothing may be charged in between but what replaces it; a suspended receipt is given back as it is. Cannot fail. */
+/* Puts what a receipt holds back into the accounts, so that a decision can count on it, also where a capacity has fallen below what is used.
+ * receipt_decided() ends that: before it nothing may be charged but what replaces the receipt. Then it is resumed, or given back
+ * as it is. Cannot fail. */
 void receipt_suspend(Receipt *receipt);
+void receipt_decided(Receipt *receipt);
 void receipt_resume(Receipt *receipt);
 
 /* Gives a receipt back; NULL is fine. Returns NULL. */

@@ -79,6 +79,8 @@ int quota_decide(const LedgerAccount *accounts, size_t n_accounts, const DemandS
                 uint64_t capacity = a ? a->capacity : 0, used = a ? a->used : 0;
                 uint64_t available = capacity > used ? capacity - used : 0;
 
+                if (a)
+                        available = MAX(available, a->held);
                 if (d->amount > available)
                         return refuse(d, capacity, available, reterr_problem);
         }

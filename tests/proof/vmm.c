@@ -155,6 +155,7 @@ static _Noreturn void vmm_main(Kernel *k, int socket) {
 void vmm_start(World *w, int vmm) {
         Vmm *v = w->vmms + vmm;
         int sockets[2];
+        char ready = 0;
 
         assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) == 0);
         v->socket = service_manager_move_fd(sockets[0]);
@@ -163,9 +164,11 @@ void vmm_start(World *w, int vmm) {
         if (v->pid == 0) {
                 /* Nothing that the service manager keeps: it would be kept here as well. */
                 (void)close_range(SERVICE_MANAGER_FD_MIN, ~0U, 0);
+                assert(send(sockets[1], &ready, 1, 0) == 1);
                 vmm_main(w->look, sockets[1]);
         }
         (void)fd_close(sockets[1]);
+        assert(recv(v->socket, &ready, 1, 0) == 1); /* it has closed them, however late it was */
         v->pidfd = service_manager_move_fd(pidfd_of(v->pid));
         w->shared->vmm_ended[vmm] = false;
 }

@@ -18,11 +18,18 @@ static const HostIommuInfo iommu = { .index = 3,
 static void names(void **state) {
         static const char *const levels[] = { "none", "nesting", "plumbing", "accelerated",
                                               "unknown" };
+        KernelLevel again;
 
         (void)state;
         assert_int_equal(ELEMENTSOF(levels), _KERNEL_LEVEL_MAX);
         for (KernelLevel l = 0; l < _KERNEL_LEVEL_MAX; l++)
                 assert_string_equal(kernel_level_to_string(l), levels[l]);
+        for (KernelLevel l = 0; l < KERNEL_LEVEL_UNKNOWN; l++) {
+                assert_ok(kernel_level_from_string(levels[l], &again));
+                assert_int_equal(again, l);
+        }
+        assert_error(kernel_level_from_string("unknown", &again), EINVAL);
+        assert_error(kernel_level_from_string("", &again), EINVAL);
         assert_aborts((void)kernel_level_to_string(_KERNEL_LEVEL_MAX));
 }
 

@@ -399,9 +399,12 @@ static void merging_does_not_pile_up(void **state) {
 
 static void suspended_for_a_decision(void **state) {
         _cleanup_(ledger_freep) Ledger *l = new_ledger();
-        Receipt *held = charge(l, 3, 60), *more = charge(l, 0, 20), *instead;
+        _cleanup_(demand_set_done) DemandSet four = {}, one = {};
+        Receipt *held = charge(l, 3, 60), *more = charge(l, 0, 20), *instead, *none = NULL;
 
         (void)state;
+        assert_ok(demand_set_add(&four, RESOURCE_INSTANCES, 1, 4));
+        assert_ok(demand_set_add(&one, RESOURCE_INSTANCES, 1, 1));
         receipt_merge(held, &more);
         more = charge(l, 1, 0);
         receipt_suspend(held);
@@ -416,6 +419,20 @@ static void suspended_for_a_decision(void **state) {
         receipt_done(instead);
         receipt_done(more);
         assert_used(l, 0, 0);
+
+        /* What was granted can be had in another form when there is less than before; but no more, and nobody else gets it. */
+        held = charge(l, 3, 60);
+        more = charge(l, 1, 30);
+        assert_ok(ledger_set_capacity(l, RESOURCE_INSTANCES, 1, 2));
+        receipt_suspend(held);
+        assert_error(ledger_charge(l, &four, &instead, NULL), EDQUOT);
+        instead = charge(l, 3, 60);
+        receipt_decided(held);
+        assert_error(ledger_charge(l, &one, &none, NULL), EDQUOT);
+        receipt_done(held);
+        assert_used(l, 4, 90);
+        receipt_done(instead);
+        receipt_done(more);
 
         assert_aborts({
                 Receipt *r = charge(l, 1, 1);
@@ -606,16 +623,17 @@ static void model_compare(const Model *m, size_t suspended) {
         for (ResourceKind kind = 0; kind < _RESOURCE_KIND_MAX; kind++)
                 for (uint32_t scope = 0; scope < MODEL_SCOPES; scope++) {
                         const LedgerAccount *a = quota_find_account(all, n, kind, scope);
-                        uint64_t want = model_used(m, kind, scope);
+                        uint64_t want = model_used(m, kind, scope), held = 0;
 
                         n_known += m->known[kind][scope];
                         assert_int_equal(!!a, m->known[kind][scope]);
                         if (suspended < MODEL_RECEIPTS)
-                                want -= m->holds[suspended][kind][scope];
+                                held = m->holds[suspended][kind][scope];
                         if (!a)
                                 continue;
                         assert_int_equal(a->capacity, m->capacity[kind][scope]);
-                        assert_int_equal(a->used, want);
+                        assert_int_equal(a->used, want - held);
+                        assert_int_equal(a->held, held);
                 }
         assert_int_equal(n, n_known);
 }
