@@ -410,7 +410,7 @@ static bool on_a_tmpfs(const char *options, void (*body)(StateStore *store)) {
                 StateStore *store;
 
                 if (unshare(CLONE_NEWNS) < 0 ||
-                    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+                    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) < 0 ||
                     mount("none", directory, "tmpfs", 0, options) < 0)
                         _exit(77);
                 store = open_store();
@@ -465,7 +465,7 @@ static void when_read_only(StateStore *store) {
 
         CHECK(state_store_write(store, RECORD_VM, A, "{}") == 0);
         write_text(".vm-" B_NAME, "left over");
-        CHECK(mount(NULL, directory, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+        CHECK(mount("none", directory, "none", MS_REMOUNT | MS_RDONLY, NULL) == 0);
         CHECK(state_store_write(store, RECORD_VM, A, "{\"new\":1}") == -EROFS);
         CHECK(state_store_write(store, RECORD_VM, B, "{}") == -EROFS ||
               state_store_write(store, RECORD_VM, B, "{}") == -EEXIST);
