@@ -92,7 +92,7 @@ KernelLevel kernel_level_decide(const HostIommuInfo *iommu, const KernelProbe *p
                                "The kernel has the AMD vIOMMU type; no instance was free to look "
                                "further (%s).",
                                strerror(-p->alloc));
-        if (!is_answer(p->alloc))
+        if (!is_answer(p->alloc) || p->alloc == -ENOENT) /* all that it names is there */
                 return verdict(KERNEL_LEVEL_UNKNOWN, reason,
                                "The probe could not allocate a vIOMMU: %s.", strerror(-p->alloc));
         if (p->alloc != 0)

@@ -4,6 +4,17 @@
 #include "base/fd-util.h"
 #include "inventory/kernel-level.h"
 
+/* Asks for a type on a nest parent that is not there. "Not there" is also what a look-up says that fails for want of memory, so it has to be
+ * said twice. */
+static int ask_for_type(Kernel *k, int iommufd, KernelViommuRequest *request, uint32_t type) {
+        KernelViommu viommu;
+        int r;
+
+        request->type = type;
+        r = k->ops->viommu_alloc(k, iommufd, request, &viommu);
+        return r == -ENOENT ? k->ops->viommu_alloc(k, iommufd, request, &viommu) : r;
+}
+
 /* The part that needs a bound function: @device_id on @iommufd. Leaves its objects to the iommufd's end, in order. */
 static int probe_objects(Kernel *k, int iommufd, uint32_t device_id, KernelProbe *p) {
         KernelViommuRequest request = { .device_id = device_id, .data_len = 8 };
@@ -17,10 +28,8 @@ static int probe_objects(Kernel *k, int iommufd, uint32_t device_id, KernelProbe
 
         p->nest_parent = k->ops->hwpt_alloc_nest_parent(k, iommufd, device_id, ioas_id, &hwpt_id);
         if (p->nest_parent == 0) {
-                request.type = KERNEL_VIOMMU_TYPE_AMD;
-                p->type_amd = k->ops->viommu_alloc(k, iommufd, &request, &viommu);
-                request.type = KERNEL_VIOMMU_TYPE_BOGUS;
-                p->type_bogus = k->ops->viommu_alloc(k, iommufd, &request, &viommu);
+                p->type_amd = ask_for_type(k, iommufd, &request, KERNEL_VIOMMU_TYPE_AMD);
+                p->type_bogus = ask_for_type(k, iommufd, &request, KERNEL_VIOMMU_TYPE_BOGUS);
 
                 request.type = KERNEL_VIOMMU_TYPE_AMD;
                 request.hwpt_id = hwpt_id;

@@ -79,6 +79,10 @@ int linux_hw_queue_probe(Kernel *k, int iommufd, uint32_t viommu_id) {
         int r, answer;
 
         r = ask_hw_queue(k, iommufd, viommu_id, KIOMMU_HW_QUEUE_TYPE_AMD_CMD, &answer);
+        if (r >= 0 &&
+            answer ==
+                    -ENOENT) /* "not there" is also what a look-up says that fails for want of memory: once */
+                r = ask_hw_queue(k, iommufd, viommu_id, KIOMMU_HW_QUEUE_TYPE_AMD_CMD, &answer);
         if (r < 0)
                 return r;
         if (answer == -EOPNOTSUPP || answer == -ENOMEM || answer == -EBADF)
