@@ -47,6 +47,9 @@ static const Advice advices[] = {
         { "NoSuchFunction", CLIENT_EXIT_NOT_FOUND,
           "`aviommuctl functions` lists the functions of this host and whose they are." },
         { "NoSuchReservation", CLIENT_EXIT_NOT_FOUND, "It may have run out: reserve again." },
+        { "NoPreparedContext", CLIENT_EXIT_NOT_FOUND,
+          "The libvirt agent gives a domain a fresh one after each stop: see `systemctl status "
+          "aviommu-libvirt-agent`." },
         { "NoSuchMapping", CLIENT_EXIT_NOT_FOUND,
           "Give the IOVA and LENGTH of one whole mapping, as they were mapped." },
         { "VmExists", CLIENT_EXIT_FAILED,

@@ -316,6 +316,16 @@ static int read_leash(sd_bus_message *m, void *target, Problem *p) {
         return 0;
 }
 
+static int read_prepared(sd_bus_message *m, void *target, Problem *p) {
+        int prepared, r;
+
+        (void)p;
+        r = sd_bus_message_read(m, "b", &prepared);
+        if (r >= 0)
+                ((VmRequest *)target)->prepared = prepared;
+        return r;
+}
+
 static int read_reservation(sd_bus_message *m, void *target, Problem *p) {
         VmRequest *request = target;
         const char *s;
@@ -342,15 +352,11 @@ static int read_leash_pidfd(sd_bus_message *m, void *target, Problem *p) {
 }
 
 static const Key vm_keys[] = {
-        { "name", "s", read_name },
-        { "tier", "s", read_tier },
-        { "handover", "s", read_handover },
-        { "functions", "a(sa{sv})", read_functions },
-        { "memory", "t", read_memory },
-        { "guest-domains", "u", read_guest_domains },
-        { "leash", "s", read_leash },
-        { "leash-pidfd", "h", read_leash_pidfd },
-        { "reservation", "s", read_reservation },
+        { "name", "s", read_name },         { "tier", "s", read_tier },
+        { "handover", "s", read_handover }, { "functions", "a(sa{sv})", read_functions },
+        { "memory", "t", read_memory },     { "guest-domains", "u", read_guest_domains },
+        { "leash", "s", read_leash },       { "leash-pidfd", "h", read_leash_pidfd },
+        { "prepared", "b", read_prepared }, { "reservation", "s", read_reservation },
 };
 
 int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *p) {

@@ -50,6 +50,10 @@ int admission_complete_request(VmRequest *request, const Config *config, Problem
                 request->guest_domains = request->tier == TIER_HARDWARE
                                                  ? (uint32_t)config->default_guest_domains
                                                  : 0;
+        if (request->prepared && request->handover != HANDOVER_VMM)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "A prepared context goes with handover \"vmm\", not \"%s\".",
+                                   vm_handover_to_string(request->handover));
         if (request->leash_pidfd >= 0 && request->leash != LEASH_PIDFD)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "Give either leash \"caller\" or a leash-pidfd, not both.");

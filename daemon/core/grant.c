@@ -70,6 +70,9 @@ static int decide(Operation *op, Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
+        r = prepared_check(vm->manager, &create->request, p);
+        if (r < 0)
+                return r;
         r = reservation_take(vm->manager, create->request.reservation, vm->owner_uid,
                              &create->reservation, p);
         if (r >= 0)

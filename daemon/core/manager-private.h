@@ -179,6 +179,9 @@ int hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 
 /* Lends the prepared iommufd of a VM to a CreateVm, -1 when there is none. It stays the prepared context's until it is used up, that is the VM's. */
 int prepared_lend(Manager *m, sd_id128_t uuid, uint32_t *ret_stored);
+
+/* Whether there is one where the request wants one. Returns 0 or -ENOENT. */
+int prepared_check(const Manager *m, const VmRequest *request, Problem *reterr_problem);
 void prepared_give_back(Manager *m, sd_id128_t uuid);
 void prepared_use_up(Manager *m, sd_id128_t uuid);
 

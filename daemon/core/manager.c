@@ -184,6 +184,9 @@ int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *ret
         if (vm)
                 return problem_set(reterr_problem, PROBLEM_VM_EXISTS,
                                    "VM %s (%s) is admitted already.", VM_UUID_STRING(vm), vm->name);
+        r = prepared_check(m, request, reterr_problem);
+        if (r < 0)
+                return r;
         return admission_decide_vm(&view, request, ret, reterr_problem);
 }
 

@@ -295,6 +295,18 @@ int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd) {
         return 0;
 }
 
+int prepared_check(const Manager *m, const VmRequest *request, Problem *p) {
+        int iommufd;
+
+        if (!request->prepared || manager_get_prepared(m, request->uuid, &iommufd) >= 0)
+                return 0;
+        return problem_set(p, PROBLEM_NO_PREPARED_CONTEXT,
+                           "There is no context prepared for %s, or it was used already: each is "
+                           "good for one start, and a fresh one has to be prepared and given to "
+                           "the VMM before the next (PrepareContext).",
+                           SD_ID128_TO_UUID_STRING(request->uuid));
+}
+
 int prepared_lend(Manager *m, sd_id128_t uuid, uint32_t *ret_stored) {
         PreparedContext *pc = prepared_find(m, uuid);
 

@@ -179,8 +179,8 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *userdata) {
 
 static int check_reserve(const Manager *m, const VmRequest *request, uint64_t ttl_usec,
                          Problem *p) {
-        if (request->name || request->reservation || request->leash_pidfd >= 0 ||
-            request->leash != LEASH_PIDFD)
+        if (request->name || request->reservation || request->prepared ||
+            request->leash_pidfd >= 0 || request->leash != LEASH_PIDFD)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "A reservation has tier, handover, functions, memory and "
                                    "guest-domains, nothing else.");

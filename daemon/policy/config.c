@@ -19,7 +19,7 @@ static const struct Key {
 } keys[] = {
         { "AllowPlumbing", KEY_BOOLEAN, offsetof(Config, allow_plumbing), 0, 1, 0 },
         { "AdmissionTimeoutSec", KEY_SECONDS, offsetof(Config, admission_timeout_usec), 1, 3600,
-          30 },
+          120 },
         { "DetachTimeoutSec", KEY_SECONDS, offsetof(Config, detach_timeout_usec), 1, 3600, 10 },
         { "MaxVms", KEY_NUMBER, offsetof(Config, max_vms), 1, 1000000, 16384 },
         { "MaxFunctionsPerVm", KEY_NUMBER, offsetof(Config, max_functions_per_vm), 1, 1024, 64 },

@@ -196,6 +196,37 @@ static void test_prepared_refused(void **state) {
         assert_nothing_left(f);
 }
 
+/* Whoever says that the VMM has a prepared context gets that one or nothing. */
+static void test_prepared_wanted(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1), *error;
+        int fd, got;
+
+        for (int start = 0; start < 2; start++) {
+                fd = prepare_as(f, f->bus, uuid);
+                run_ok(f, NULL, "Manager", "CreateVm", "sa{sv}", uuid, 2, "tier", "s", "virtio",
+                       "prepared", "b", true);
+                got = vm_open_context(f, uuid, NULL);
+                assert_true(same_context(fd, got));
+                (void)close(got);
+                (void)close(fd);
+                vm_destroy_ok(f, uuid);
+                for (int again = 0; again < 2; again++) {
+                        _cleanup_free_ char *plan = ask_text(f, NULL, "Manager", "Plan", "sa{sv}",
+                                                             uuid, 2, "tier", "s", "virtio",
+                                                             "prepared", "b", true);
+
+                        run_fails(f, "NoPreparedContext", NULL, "Manager", "CreateVm", "sa{sv}",
+                                  uuid, 2, "tier", "s", "virtio", "prepared", "b", true);
+                        error = strstr(plan, "org.aviommu1.Error.NoPreparedContext");
+                        assert_non_null(error);
+                }
+        }
+        run_fails(f, "InvalidArgument", NULL, "Manager", "CreateVm", "sa{sv}", uuid, 3, "tier", "s",
+                  "virtio", "handover", "s", "none", "prepared", "b", true);
+        assert_nothing_left(f);
+}
+
 static void test_prepared_gone(void **state) {
         Fixture *f = *state;
         sd_bus *other = fixture_connect(f);
@@ -301,6 +332,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_vmm_dies),
                 BUS_TEST(test_prepared),
                 BUS_TEST(test_prepared_refused),
+                BUS_TEST(test_prepared_wanted),
                 BUS_TEST(test_prepared_gone),
                 BUS_TEST(test_prepared_limit, .config = "MaxPreparedContexts=2"),
                 BUS_TEST(test_none),
