@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Admission: candidate by candidate, until the daemon takes one. libvirt's order of calls is not always prepare and then release: a libvirtd
+ * that dies between them leaves a VM that nobody runs, restore comes before a prepare of its own, and the daemon may end under any of them.
+ */
+#include "hook/hook.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "hook/vm.h"
+
+#define ROUNDS_MAX      16
+#define ABSENT_MAX      4
+#define LOOK_AGAIN_USEC ((uint64_t)50000)
+#define ABSENT_USEC     ((uint64_t)5000)
+/* A process that has just ended: the daemon may not have seen it yet. */
+#define LEASH_END_USEC ((uint64_t)1000000)
+
+/* What to ask for, one after the other. */
+typedef struct Attempts {
+        VmRequest requests[_DOMAIN_TIER_MAX + 1];
+        size_t n, n_wanted; /* those from @n_wanted on only count what the domain takes */
+} Attempts;
+
+static void add_attempt(Attempts *a, DomainTier tier, const char *handover) {
+        for (size_t i = 0; i < a->n; i++)
+                if (a->requests[i].tier == tier && streq(a->requests[i].handover, handover))
+                        return;
+        a->requests[a->n++] = (VmRequest){ .tier = tier, .handover = handover, .leash_pidfd = -1 };
+}
+
+static Attempts attempts_of(const Hook *h) {
+        const DomainDecision *d = &h->decision;
+        Attempts a = {};
+
+        for (size_t i = 0; i < d->n_candidates; i++)
+                add_attempt(&a, d->candidates[i], d->handover);
+        a.n_wanted = d->verdict == DOMAIN_CANDIDATES ? a.n : 0;
+        /* One that may run in any case is counted at least. */
+        if (h->asks == HOOK_ASKS_NOT || h->domain.runs_otherwise)
+                add_attempt(&a, DOMAIN_TIER_VIRTIO, "none");
+        return a;
+}
+
+/* ---- a VM of that UUID is there ---- */
+
+typedef enum Obstacle {
+        OBSTACLE_CLEARED,
+        OBSTACLE_ABSENT,  /* there is no VM of this UUID (any more): another may have the name */
+        OBSTACLE_IS_OURS, /* it is what is asked for */
+        OBSTACLE_STAYS,
+} Obstacle;
+
+/* What an earlier start has left is taken down, whatever hangs on a process is not touched. */
+static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Failure *reterr) {
+        uint64_t since = now_usec();
+
+        *ret = OBSTACLE_STAYS;
+        for (;;) {
+                _cleanup_(vm_view_done) VmView v = {};
+                bool alive;
+                int r;
+
+                r = vm_look(h, &v, reterr);
+                if (r < 0 && failure_is_no_vm(reterr)) {
+                        *ret = OBSTACLE_ABSENT;
+                        return 0;
+                }
+                if (r < 0)
+                        return r;
+
+                alive = !streq(strempty(v.state), "draining") &&
+                        !streq(strempty(v.state), "released") &&
+                        !streq(strempty(v.state), "quarantined");
+                if (alive && streq(strempty(v.operation), "create")) {
+                        /* Somebody else's CreateVm: let it come to its end. */
+                        if (hook_pause(h, LOOK_AGAIN_USEC))
+                                continue;
+                        return failure_set(reterr, CLIENT_EXIT_TIMED_OUT, -ETIMEDOUT, NULL,
+                                           "VM %s is still being made for another start of it",
+                                           h->uuid);
+                }
+                if (alive && !streq(strempty(v.leash), "none")) {
+                        if (now_usec() - since < LEASH_END_USEC && hook_pause(h, LOOK_AGAIN_USEC))
+                                continue;
+                        return failure_set(reterr, CLIENT_EXIT_FAILED, -EEXIST, NULL,
+                                           "VM %s (%s) runs already, its life hangs on %s. End "
+                                           "that first; \"aviommuctl show %s\" tells more.",
+                                           h->uuid, strempty(v.name),
+                                           streq(v.leash, "pidfd")    ? "a process that is alive"
+                                           : streq(v.leash, "caller") ? "a caller on the bus"
+                                                                      : "what the agent reports",
+                                           h->uuid);
+                }
+                /* Its iommufd is the one that libvirt has got for this start; another would be a stranger. */
+                if (alive && streq(request->handover, "vmm") && vm_view_is_of(&v, h, request)) {
+                        *ret = OBSTACLE_IS_OURS;
+                        return 0;
+                }
+                r = vm_destroy(h, false, reterr);
+                if (r < 0 && !failure_is_no_vm(reterr)) {
+                        if (streq(reterr->name, "WrongState") &&
+                            hook_pause(h, LOOK_AGAIN_USEC)) /* it has got a leash meanwhile */
+                                continue;
+                        return r;
+                }
+                *ret = OBSTACLE_CLEARED;
+                return 0;
+        }
+}
+
+static int admit_one(Hook *h, const VmRequest *request, Failure *reterr) {
+        unsigned n_absent = 0;
+        int r = -EIO;
+
+        for (int round = 0; round < ROUNDS_MAX; round++) {
+                Obstacle obstacle;
+                Failure f = {};
+
+                r = vm_create(h, request, reterr);
+                if (r >= 0)
+                        return 0;
+                if (streq(reterr->name, "Cancelled")) /* another start of it was quicker */
+                        continue;
+                if (!streq(reterr->name, "VmExists"))
+                        return r;
+
+                r = clear_obstacle(h, request, &obstacle, &f);
+                if (r < 0 || obstacle == OBSTACLE_STAYS) {
+                        *reterr = f;
+                        return r;
+                }
+                if (obstacle == OBSTACLE_IS_OURS)
+                        return 0;
+                r = -EEXIST;
+                if (obstacle != OBSTACLE_ABSENT)
+                        continue;
+                /* Another start may have come and gone between; time and again it is the name that is taken. */
+                if (++n_absent >= ABSENT_MAX || !hook_pause(h, n_absent * ABSENT_USEC))
+                        return r;
+        }
+        return r;
+}
+
+/* ---- before it runs ---- */
+
+static const char *tier_prefix(DomainTier tier, char buf[static 16]) {
+        (void)snprintf(buf, 16, "%s%s", tier < _DOMAIN_TIER_MAX ? domain_tier_to_string(tier) : "",
+                       tier < _DOMAIN_TIER_MAX ? ": " : "");
+        return buf;
+}
+#define TIER_PREFIX(tier) tier_prefix((tier), (char[16]){})
+
+static void add_reasons(const DomainDecision *d, Lines *l) {
+        for (size_t i = 0; i < d->n_reasons; i++)
+                lines_add(l, "%s%s", TIER_PREFIX(d->reasons[i].tier), d->reasons[i].text);
+}
+
+/* Sentences come with a full stop and without. */
+static int sentence_length(const char *text) {
+        size_t n = strlen(text);
+
+        while (n > 0 && text[n - 1] == '.')
+                n--;
+        return (int)n;
+}
+
+/* Says why it may not run, or that it runs and does not have what it should. */
+static HookOutcome say_outcome(Hook *h, HookOutcome outcome, const Lines *reasons,
+                               const Failure *f) {
+        HookCase c = { h->task, outcome, h->asks, h->domain.runs_otherwise, &h->config };
+        const char *name = strempty(h->domain.name), *text = strempty(reasons->text);
+        bool runs = hook_judge(&c) == HOOK_EXIT_RUN, asks = h->asks != HOOK_ASKS_NOT;
+        _cleanup_(lines_done) Lines l = {};
+
+        if (outcome == HOOK_REFUSED && runs)
+                hook_warn("Domain %s runs %s:\n%s", name,
+                          asks ? "without the vIOMMU that it would like"
+                               : "without being accounted for",
+                          text);
+        else if (outcome == HOOK_REFUSED) {
+                if (asks)
+                        lines_add(&l, "Domain %s cannot have the vIOMMU that it asks for:", name);
+                lines_add(&l, "%s", text);
+                hook_say(l.text ?: "Out of memory.");
+        } else if (outcome == HOOK_DOWN && runs)
+                hook_warn("%.*s. Domain %s starts all the same, not accounted for (%s in %s).",
+                          sentence_length(f->text), f->text, name,
+                          asks ? "DaemonDownAsked=run" : "DaemonDownUnasked=run", h->config_path);
+        else if (outcome == HOOK_DOWN) {
+                lines_add(&l, "%.*s. Domain %s %s, so it does not start (%s in %s).",
+                          sentence_length(f->text), f->text, name,
+                          asks ? "asks for a vIOMMU" : "has PCI hostdevs",
+                          asks ? "DaemonDownAsked=refuse" : "DaemonDownUnasked=refuse",
+                          h->config_path);
+                lines_add(&l, "\"systemctl status aviommud\" tells more.");
+                hook_say(l.text ?: "Out of memory.");
+        } else if (outcome == HOOK_DENIED && !runs) {
+                lines_add(&l, "Domain %s asks for a vIOMMU, and uid %u may not have one: %s", name,
+                          (unsigned)geteuid(), f->text);
+                hook_say(l.text ?: "Out of memory.");
+        }
+        /* A user whose domains ask nothing is not told of aviommud with every start. */
+        return outcome;
+}
+
+HookOutcome hook_admit(Hook *h) {
+        Attempts attempts = attempts_of(h);
+        _cleanup_(lines_done) Lines reasons = {};
+        HookOutcome outcome = HOOK_REFUSED;
+        bool lacks_context = false;
+        Failure f = {};
+
+        if (h->decision.verdict == DOMAIN_LEFT_ALONE)
+                return HOOK_DONE;
+        add_reasons(&h->decision, &reasons);
+        if (h->decision.verdict == DOMAIN_REFUSED)
+                return say_outcome(h, HOOK_REFUSED, &reasons, &f);
+
+        for (size_t i = 0; i < attempts.n; i++) {
+                const VmRequest *q = attempts.requests + i;
+                int r;
+
+                r = admit_one(h, q, &f);
+                if (r >= 0) {
+                        /* Counted, but it asked for more. */
+                        if (i >= attempts.n_wanted && h->asks != HOOK_ASKS_NOT)
+                                (void)say_outcome(h, HOOK_REFUSED, &reasons, &f);
+                        return HOOK_DONE;
+                }
+                outcome = hook_outcome_of(&f, r);
+                if (outcome != HOOK_REFUSED)
+                        break;
+                if (i < attempts.n_wanted || h->asks == HOOK_ASKS_NOT)
+                        lines_add(&reasons, "%s%s", TIER_PREFIX(q->tier), f.text);
+                lacks_context |= streq(f.name, "NoPreparedContext");
+        }
+        if (lacks_context)
+                lines_add(&reasons, "The agent prepares it and gives it to libvirt: "
+                                    "\"systemctl status aviommu-libvirt-agent\" tells more.");
+        return say_outcome(h, outcome, &reasons, &f);
+}
+
+/* ---- when it runs already ---- */
+
+int hook_admit_late(Hook *h, int pidfd, Failure *reterr) {
+        const DomainDecision *d = &h->decision;
+        VmRequest q = {
+                .tier = DOMAIN_TIER_VIRTIO,
+                .handover = "none", /* an iommufd that it has is not the daemon's any more */
+                .is_running = true,
+                .leash_pidfd = pidfd,
+        };
+
+        if (d->verdict != DOMAIN_CANDIDATES && d->verdict != DOMAIN_ACCOUNTED)
+                return 0;
+        for (size_t i = 0; i < d->n_candidates; i++)
+                if (d->candidates[i] != DOMAIN_TIER_HARDWARE) {
+                        q.tier = d->candidates[i];
+                        break;
+                }
+        return admit_one(h, &q, reterr);
+}
