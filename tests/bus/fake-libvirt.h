@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/*
+ * What libvirt's test driver lacks of QEMU's, put between it and the agent by the linker: associations of file descriptors,
+ * <iommufd> in the XML, PCI functions that are plugged in and out, and a daemon that goes away. All else is the test driver.
+ *
+ * From any thread, unless it says otherwise.
+ */
+
+#include <libvirt/libvirt.h>
+#include <systemd/sd-id128.h>
+
+#include "base/macro.h"
+
+/* As before a test: nothing is associated, and everything works. */
+void fake_libvirt_reset(void);
+
+/* virDomainFDAssociate() is the test driver's, which does not have it. */
+void fake_libvirt_lack_associations(bool lack);
+
+/* virDomainFDAssociate() returns only when it is told to. */
+void fake_libvirt_block(bool block);
+bool fake_libvirt_is_blocked(void);
+
+/* A duplicate, the caller's, of the descriptor that is associated with a domain; -1: none. */
+int fake_libvirt_get_associated(sd_id128_t uuid);
+
+/* XML for the <devices> of running domains; @devices is copied. */
+void fake_libvirt_set_devices(const char *devices);
+
+/* Has libvirt's thread tell of a device that was added or removed. */
+void fake_libvirt_tell_device(bool added, const char *domain);
+
+/* Connections fail from now on, and those that there are are lost; or it is all well again. */
+void fake_libvirt_set_reachable(bool reachable);
