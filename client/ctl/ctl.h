@@ -7,6 +7,13 @@
 #include "lib/output.h"
 #include "ctl/request.h"
 
+/* A descriptor that exec gives to the command under a number of the caller's choice. */
+typedef struct ExecFd {
+        int number;
+        bool is_kept;                           /* it is open already */
+        char function[PCI_ADDRESS_STRING_SIZE]; /* else that of this function; "": the iommufd */
+} ExecFd;
+
 typedef struct Ctl {
         const char *verb;
         Client client;
@@ -16,11 +23,17 @@ typedef struct Ctl {
         bool quiet;
 
         /* Options of single verbs */
-        Request request;   /* plan, create, attach */
-        bool probe;        /* host */
-        bool is_read_only; /* map */
-        bool is_forced;    /* destroy */
-        bool is_dry_run;   /* reclaim */
+        Request request;    /* plan, create, attach */
+        bool probe;         /* host */
+        bool is_read_only;  /* map */
+        bool is_forced;     /* destroy */
+        bool is_dry_run;    /* reclaim, libvirt apply */
+        const char *format; /* describe; NULL: not said */
+        ExecFd *fds;        /* exec */
+        size_t n_fds;
+        const char *uri;     /* libvirt; NULL: not said */
+        const char *iommufd; /* libvirt apply: "yes" or "no"; NULL: not said */
+        const char *config;  /* libvirt: the configuration of hook and agent; NULL: not said */
 
         /* While a VM is held: that others took it down, and why, as VmRemoved says it. */
         bool is_removed;
@@ -54,9 +67,11 @@ typedef struct Verb {
         size_t n_options;
         int (*option)(Ctl *ctl, int id, const char *argument); /* takes one of @options */
         int (*run)(Ctl *ctl, int argc, char **argv);
+        const char *
+                program; /* that has the verbs after this one, and does all of it; NULL: this one */
 } Verb;
 
-/* All verbs, in the order of the manual; ends with a NULL name. */
+/* All verbs of aviommuctl, in the order of the manual; ends with a NULL name. */
 extern const Verb verbs[];
 
 /* Each returns 0 or a negative errno with ctl->failure set. @argc and @argv hold the arguments without the verb. */
@@ -65,6 +80,7 @@ int verb_host(Ctl *ctl, int argc, char **argv);
 int verb_functions(Ctl *ctl, int argc, char **argv);
 int verb_list(Ctl *ctl, int argc, char **argv);
 int verb_show(Ctl *ctl, int argc, char **argv);
+int verb_describe(Ctl *ctl, int argc, char **argv);
 int verb_plan(Ctl *ctl, int argc, char **argv);
 int verb_create(Ctl *ctl, int argc, char **argv);
 int verb_attach(Ctl *ctl, int argc, char **argv);
@@ -72,6 +88,7 @@ int verb_detach(Ctl *ctl, int argc, char **argv);
 int verb_map(Ctl *ctl, int argc, char **argv);
 int verb_unmap(Ctl *ctl, int argc, char **argv);
 int verb_leash(Ctl *ctl, int argc, char **argv);
+int verb_exec(Ctl *ctl, int argc, char **argv);
 int verb_confirm(Ctl *ctl, int argc, char **argv);
 int verb_viommu(Ctl *ctl, int argc, char **argv);
 int verb_cancel(Ctl *ctl, int argc, char **argv);

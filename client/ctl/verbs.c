@@ -3,6 +3,7 @@
  * The table of verbs: their arguments, options and words. What a verb does is in the file of its family.
  */
 #include "ctl/ctl.h"
+#include "ctl/exec.h"
 #include "ctl/request-option.h"
 
 enum {
@@ -10,11 +11,18 @@ enum {
         OPTION_READ_ONLY,
         OPTION_FORCE,
         OPTION_DRY_RUN,
+        OPTION_FORMAT,
 };
 
 static int host_option(Ctl *ctl, int id, const char *argument) {
         (void)argument;
         ctl->probe = id == OPTION_PROBE;
+        return 0;
+}
+
+static int describe_option(Ctl *ctl, int id, const char *argument) {
+        (void)id;
+        ctl->format = argument;
         return 0;
 }
 
@@ -39,6 +47,18 @@ static int reclaim_option(Ctl *ctl, int id, const char *argument) {
 static const CtlOption host_options[] = {
         { "probe", NULL, OPTION_PROBE,
           "Find out the kernel level; resets an idle function on vfio-pci" },
+};
+
+static const CtlOption describe_options[] = {
+        { "format", "FORMAT", OPTION_FORMAT, "json, libvirt-xml or qemu-args" },
+};
+
+static const CtlOption exec_options[] = {
+        { "fd-iommufd", "N", OPTION_FD_IOMMUFD,
+          "Give the VM's iommufd to COMMAND as descriptor N" },
+        { "fd-device", "FUNCTION=N", OPTION_FD_DEVICE,
+          "Give it that of a function as descriptor N" },
+        { "fd-keep", "N", OPTION_FD_KEEP, "Leave it descriptor N as it is here; may be repeated" },
 };
 
 static const CtlOption request_options[] = {
@@ -99,6 +119,14 @@ const Verb verbs[] = {
           .min_args = 1,
           .max_args = -1,
           .run = verb_show },
+        { .name = "describe",
+          .arguments = "VM",
+          .summary = "Show a VM as JSON, libvirt XML or QEMU's arguments",
+          .min_args = 1,
+          .max_args = 1,
+          OPTIONS(describe_options),
+          .option = describe_option,
+          .run = verb_describe },
         { .name = "plan",
           .arguments = "UUID",
           .summary = "Ask whether a VM would be admitted",
@@ -154,6 +182,16 @@ const Verb verbs[] = {
           .min_args = 2,
           .max_args = 2,
           .run = verb_leash },
+        { .name = "exec",
+          .arguments = "VM -- COMMAND [ARGUMENT...]",
+          .summary = "Become the VMM of a VM",
+          .text = "In arguments, {iommufd} and {device:FUNCTION} stand for the descriptors' "
+                  "numbers, {ioas} and {hwpt} for ids.",
+          .min_args = 2,
+          .max_args = -1,
+          OPTIONS(exec_options),
+          .option = exec_option,
+          .run = verb_exec },
         { .name = "confirm",
           .arguments = "VM",
           .summary = "Say that the VMM has every descriptor",
@@ -193,5 +231,9 @@ const Verb verbs[] = {
           .summary = "Show changes as they happen",
           .text = "Ends on Ctrl-C, or when nobody reads any more.",
           .run = verb_monitor },
+        { .name = "libvirt",
+          .arguments = "VERB [ARGUMENT...]",
+          .summary = "Look at and change libvirt's domains",
+          .program = "aviommuctl-libvirt" },
         {},
 };

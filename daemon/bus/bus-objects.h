@@ -42,3 +42,8 @@ const char *bus_function_state(const Bus *bus, const Vm *vm, const ContextFuncti
 
 /* The VM as JSON text (bus-describe.c); free() it. Returns 0 or -ENOMEM. */
 int bus_describe_vm_json(const Bus *bus, const Vm *vm, char **ret);
+
+/* The VM's part of a libvirt domain and of QEMU's command line (bus-describe-vmm.c); free() them. Return 0; a refusal of a VM that
+ * no libvirt or QEMU can run (reterr_problem set); -ENOMEM. */
+int bus_describe_vm_libvirt(const Vm *vm, char **ret, Problem *reterr_problem);
+int bus_describe_vm_qemu(const Bus *bus, const Vm *vm, char **ret, Problem *reterr_problem);

@@ -317,10 +317,17 @@ static int describe(BusCall *call) {
                 r = sd_bus_message_read(call->message, "s", &format);
         if (r < 0)
                 return r;
-        if (!streq(format, "json"))
+        if (streq(format, "json"))
+                r = bus_describe_vm_json(call->bus, vm, &text);
+        else if (streq(format, "libvirt-xml"))
+                r = bus_describe_vm_libvirt(vm, &text, &call->problem);
+        else if (streq(format, "qemu-args"))
+                r = bus_describe_vm_qemu(call->bus, vm, &text, &call->problem);
+        else
                 return problem_set(&call->problem, PROBLEM_INVALID_ARGUMENT,
-                                   "There is no format \"%.32s\"; there is \"json\".", format);
-        r = bus_describe_vm_json(call->bus, vm, &text);
+                                   "There is no format \"%.32s\"; there are \"json\", "
+                                   "\"libvirt-xml\" and \"qemu-args\".",
+                                   format);
         if (r >= 0)
                 r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)

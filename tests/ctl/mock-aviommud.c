@@ -8,13 +8,15 @@
  * Modes: normal · types (replies of other types than documented) · empty (replies without contents) · huge (strings of a
  * megabyte) · control (text that tries to steer a terminal) · many (2500 VMs and functions, in pages) · endless (a list
  * whose cursor never moves) · silent (no reply, ever) · vanish (exits at the first call) · bare (no VMs, functions or
- * IOMMUs) · denied (to look, but for properties) · slow=MILLISECONDS (changes take that long, can be cancelled, and have a visible operation)
+ * IOMMUs) · denied (to look, but for properties) · free (the first VM has no VMM) · no-leash, no-confirm (nor has it here, and these
+ * calls fail) · slow=MILLISECONDS (changes take that long, can be cancelled, and have a visible operation)
  *
  * Each call is written to stdout, with its arguments. Names and UUIDs that ask for an error:
  * GetVmByName("error:NAME") fails with org.aviommu1.Error.NAME, ("bus-error:NAME") with that whole name;
  * a request with the name "refuse:NAME" is refused so.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -187,6 +189,11 @@ static void append_host(Mock *mock, sd_bus_message *r, unsigned i) {
         append_property(r, "Resources", "a(sstt)");
 }
 
+/* Whether the first VM has no VMM yet. */
+static bool is_free(const Mock *mock) {
+        return mode_is(mock, "free") || mode_is(mock, "no-leash") || mode_is(mock, "no-confirm");
+}
+
 static void append_vm(Mock *mock, sd_bus_message *r, bool first) {
         append_property(r, "Uuid", "s", first ? UUID_1 : UUID_2);
         append_property(r, "Name", "s", first ? vm_name(mock) : "db1");
@@ -196,10 +203,10 @@ static void append_vm(Mock *mock, sd_bus_message *r, bool first) {
         append_property(r, "StateReason", "s",
                         first ? "" : "The iommufd is still open in process 4711.");
         append_property(r, "OwnerUid", "u", 1000U);
-        append_property(r, "Leash", "s", first ? "pidfd" : "none");
+        append_property(r, "Leash", "s", first && !is_free(mock) ? "pidfd" : "none");
         /* Some time after the machine was started, or far from it: the output shows no number of seconds then. */
         append_property(r, "LeashDeadlineUSec", "t", first ? UINT64_C(0) : UINT64_C(1));
-        append_property(r, "Confirmed", "b", first);
+        append_property(r, "Confirmed", "b", first && !is_free(mock));
         if (first) {
                 append_property(r, "Functions", "a(ssss)", 2, "0000:41:00.0", "ivhd0", "01:00.0",
                                 "bound", "0000:41:00.1", "ivhd0", "02:00.0", "bound");
@@ -490,7 +497,8 @@ static int on_change(Mock *mock, sd_bus_message *m) {
                 return reply_error(m, "org.aviommu1.Error.", "WrongState");
 
         if (strncmp(path, "/org/aviommu1/vm/", 17) == 0 &&
-            strncmp(path, PATH_1, strlen(PATH_1)) != 0)
+            strncmp(path, PATH_1, strlen(PATH_1)) != 0 &&
+            !(streq(path, PATH_2) && streq(sd_bus_message_get_member(m), "SetLeash")))
                 return reply_error(m, "org.aviommu1.Error.", "NoSuchVm");
         if (mock->delay_usec > 0 && !mock->pending) {
                 mock->pending = sd_bus_message_ref(m);
@@ -545,6 +553,33 @@ static int on_reclaim(Mock *mock, sd_bus_message *m) {
         return sd_bus_send(mock->bus, r, NULL);
 }
 
+static int on_describe(Mock *mock, sd_bus_message *m) {
+        const char *format;
+
+        (void)sd_bus_message_rewind(m, true);
+        if (sd_bus_message_read(m, "s", &format) < 0)
+                return -EINVAL;
+        if (streq(format, "yaml"))
+                return reply_error(m, "org.aviommu1.Error.", "InvalidArgument");
+        return sd_bus_reply_method_return(m, "s",
+                                          mode_is(mock, "control") ? vm_name(mock)
+                                                                   : "<domain>\n  'x' & {iommufd}\n"
+                                                                     "</domain>\n");
+}
+
+/* Any descriptor does. */
+static int on_open(sd_bus_message *m) {
+        int fd = open("/dev/null", O_RDWR | O_CLOEXEC), r;
+
+        if (streq(sd_bus_message_get_member(m), "OpenDevice"))
+                r = sd_bus_reply_method_return(m, "h", fd);
+        else
+                r = sd_bus_reply_method_return(m, "ha{sv}", fd, 3, "ioas", "u", 7U, "hwpt", "u", 8U,
+                                               "devices", "a(susu)", 0);
+        (void)close(fd);
+        return r;
+}
+
 static int on_cancel(Mock *mock, sd_bus_message *m) {
         if (!mock->pending)
                 return reply_error(m, "org.aviommu1.Error.", "WrongState");
@@ -588,6 +623,14 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
                 return on_list_quarantined(mock, m);
         if (streq(member, "Reclaim"))
                 return on_reclaim(mock, m);
+        if (streq(member, "Describe"))
+                return on_describe(mock, m);
+        if (streq(member, "OpenContext") || streq(member, "OpenDevice"))
+                return on_open(m);
+        if (mode_is(mock, "no-leash") && streq(member, "SetLeash"))
+                return reply_error(m, "org.aviommu1.Error.", "WrongState");
+        if (mode_is(mock, "no-confirm") && streq(member, "ConfirmContext"))
+                return reply_error(m, "org.aviommu1.Error.", "WrongState");
         if (streq(member, "Cancel"))
                 return on_cancel(mock, m);
         return on_change(mock, m);

@@ -22,7 +22,10 @@ uuid1=11111111-2222-3333-4444-555555555555
 uuid2=99999999-8888-7777-6666-555555555555
 hardware="--tier=hardware --function=0000:41:00.0"
 
-unset COLUMNS LINES LESS NO_COLOR DBUS_SYSTEM_BUS_ADDRESS LANG LANGUAGE
+unset COLUMNS LINES LESS NO_COLOR DBUS_SYSTEM_BUS_ADDRESS LANG LANGUAGE LIBVIRT_DEFAULT_URI
+# Every program is in the build folder.
+AVIOMMU_LIBEXEC=$(dirname "$ctl")
+export AVIOMMU_LIBEXEC
 export LC_ALL=C.UTF-8 TERM=xterm TZ=UTC PAGER=cat
 
 mock_stop() {
@@ -406,11 +409,101 @@ test_changes() {
         asked "host --probe all" '/org/aviommu1/host/ivhd10 Probe'
 }
 
+test_describe() {
+        mock_start
+        expect describe.txt 0 describe web1 --format=libvirt-xml
+        asked "describe: the format" '555555555555 Describe "libvirt-xml"'
+        expect describe.json 0 describe $uuid1 -j
+        asked "describe: the default" '555555555555 Describe "json"'
+        says "describe as nothing known" 2 "[InvalidArgument]" describe web1 --format yaml
+        mock_start control
+        run "control: describe -j" 0 describe web1 -j
+        no_escapes "control: describe -j" "$tmp/out"
+        on_tty "control: describe" 80 50 NO_COLOR=1 PAGER=cat "$ctl" describe web1
+        no_escapes "control on a terminal: describe" "$tmp/tty"
+        echo "ok control: describe"
+}
+
+# What an exec'ed command says of itself: its descriptors but the standard ones and the one it looks with, and its filters.
+looker='exec 2>/dev/null
+for f in /proc/$$/fd/*; do f=${f##*/}; [ "$f" -gt 2 ] && [ -e /proc/$$/fd/$f ] && echo "fd $f"; done
+sed -n "s/^\(Seccomp\|NoNewPrivs\|SigIgn\):\t/\1 /p" /proc/$$/status
+echo "arguments $*"'
+
+test_exec() {
+        local both='{iommufd} {device:41:00.0} {device:0000:41:00.1}'
+
+        mock_start free
+        says "exec: nothing placed" 2 "no argument has {iommufd}" exec web1 -- true
+        says "exec: a function not placed" 2 "--fd-device=0000:41:00.1=N" exec web1 -- true '{iommufd}{device:41:00.0}'
+        says "exec: no address" 2 'is not {device:SSSS:BB:DD.F}' exec web1 -- true '{device:41:00}'
+        says "exec: no end" 2 'is not {device:SSSS:BB:DD.F}' exec web1 -- true '{device:41:00.0'
+        says "exec: another function" 3 'has no function 0000:42:00.0' exec web1 -- true '{device:42:00.0}'
+        says "exec: handover vmm" 1 'its VMM opens 0000:41:00.0 itself' exec db1 -- true '{iommufd}{device:41:00.0}'
+        says "exec: ids of nobody" 1 'there are no ids yet' exec db1 -- true '{iommufd}{hwpt}'
+        says "exec: no such program" 3 'There is no program "nosuch"' exec web1 -- nosuch $both
+        says "exec: no program" 3 'is no program that can be run' exec web1 -- /etc/passwd $both
+        says "exec: no number" 2 'is not the number' exec web1 --fd-iommufd=x -- true
+        says "exec: a standard descriptor" 2 'in use' exec web1 --fd-iommufd=2 -- true
+        says "exec: a number twice" 2 'given twice' exec web1 --fd-iommufd=9 --fd-device=41:00.0=9 -- true
+        says "exec: an item twice" 2 'descriptor 8 and 9' exec web1 --fd-iommufd=8 --fd-iommufd=9 -- true
+        says "exec: no number of a function" 2 'is not FUNCTION=N' exec web1 --fd-device=41:00.0 -- true
+        says "exec: kept, and not there" 2 'is not open' exec web1 --fd-keep=77 -- true
+        says "exec: beyond all limits" 1 'ulimit -n' exec web1 --fd-iommufd=2000000000 -- true $both
+        says "exec: no such VM" 3 '[NoSuchVm]' exec nobody -- true
+        says "exec: no command" 2 'exec wants VM -- COMMAND' exec web1
+        ! grep -q "SetLeash\|ConfirmContext" "$tmp/mock.log" || fail exec "a mistake set the leash"
+        echo "ok exec: a mistake sets no leash"
+
+        mock_start free
+        run "exec" 0 exec web1 -- sh -c "$looker" vmm 'i={iommufd},h={hwpt}' '{ioas}{x}{"k":1}' \
+                '{device:0000:41:00.0}' 'd{device:41:00.1}d{device:41:00.1}'
+        grep -qxE 'arguments i=[0-9]+,h=8 7\{x\}\{"k":1\} [0-9]+ d([0-9]+)d\1' "$tmp/out" || fail exec "arguments"
+        # shellcheck disable=SC2046
+        set -- $(sed -nE 's/^arguments i=([0-9]+),h=8 [^ ]* ([0-9]+) d([0-9]+)d.*/\1 \2 \3/p' "$tmp/out")
+        [ "$(grep '^fd ' "$tmp/out" | sort)" = "$(printf 'fd %s\n' "$@" | sort)" ] || fail exec "descriptors"
+        grep -qx 'Seccomp 2' "$tmp/out" && grep -qx 'NoNewPrivs 1' "$tmp/out" || fail exec "no filter"
+        grep -qx 'SigIgn 0*' "$tmp/out" || fail exec "signals are ignored"
+        echo "ok exec"
+        [ "$(sed -n 's/.* \(Open[A-Za-z]*\|SetLeash\|ConfirmContext\).*/\1/p' "$tmp/mock.log" | tr '\n' ' ')" = \
+                "OpenContext OpenDevice OpenDevice SetLeash ConfirmContext " ] || fail exec "another order of calls"
+        asked "exec: the leash" 'SetLeash fd:anon_inode:[pidfd]'
+
+        exec 7</dev/null 8</dev/null
+        run "exec: fixed numbers" 0 exec $uuid1 --fd-iommufd=12 --fd-device 41:00.0=3 --fd-device=41:00.1=5 \
+                --fd-keep=8 -- sh -c "$looker" vmm
+        [ "$(grep '^fd ' "$tmp/out" | sort -k2n | tr '\n' ' ')" = "fd 3 fd 5 fd 8 fd 12 " ] || fail exec "fixed numbers"
+        says "exec: a number in use" 2 'Descriptor 2 is in use' exec web1 --fd-iommufd=2 -- true
+        exec 7<&- 8<&-
+        echo "ok exec: fixed numbers"
+
+        mock_start free
+        run "exec: handover vmm" 0 exec db1 -- sh -c "$looker" vmm '{iommufd}'
+        grep -qx 'Seccomp 0' "$tmp/out" && grep -qx 'NoNewPrivs 0' "$tmp/out" || fail exec "a filter in handover vmm"
+        ! grep -q "ConfirmContext\|OpenDevice" "$tmp/mock.log" || fail exec "confirms in handover vmm"
+        echo "ok exec: handover vmm"
+
+        mock_start no-leash
+        says "exec: no leash" 1 "[WrongState]" exec web1 -- echo started $both
+        ! grep -q "started\|taken down" "$tmp/out" "$tmp/err" || fail exec "runs without a leash"
+        mock_start no-confirm
+        says "exec: not confirmed" 1 "is taken down with it" exec web1 -- echo started $both
+        ! grep -q started "$tmp/out" || fail exec "runs without the context"
+        printf 'no program' >"$tmp/broken"
+        chmod +x "$tmp/broken"
+        mock_start free
+        says "exec: not executable" 1 "is taken down with it" exec web1 -- "$tmp/broken" $both
+        mock_start
+        says "exec: it has a VMM" 4 "hangs on a process already" exec web1 -- echo started $both
+        mock_start denied
+        says "exec: denied" 5 "[AccessDenied]" exec $uuid2 -- true '{iommufd}'
+}
+
 test_usage() {
         mock_start
         expect help.txt 0 --help
-        for verb in status host functions list show plan create attach detach map unmap leash confirm \
-                viommu cancel destroy reclaim monitor; do
+        for verb in status host functions list show describe plan create attach detach map unmap leash exec \
+                confirm viommu cancel destroy reclaim monitor libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
         says "version" 0 "aviommuctl " --version
@@ -730,7 +823,7 @@ test_manual() {
         local manual=$here/../../man/aviommuctl.1 verb option code
 
         "$ctl" --help | sed -n '/^Verbs:/,/^Options:/s/^  \([a-z][a-z]*\).*/\1/p' >"$tmp/verbs"
-        [ "$(wc -l <"$tmp/verbs")" = 18 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
+        [ "$(wc -l <"$tmp/verbs")" = 21 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
         while read -r verb; do
                 grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail manual "lacks the verb $verb"
                 for option in $("$ctl" "$verb" --help | grep -oE -- ' --[a-z-]+' | tr -d -- ' ' | sed s/^--//); do
@@ -753,6 +846,8 @@ test_pages
 test_terminal
 test_locale
 test_changes
+test_describe
+test_exec
 test_usage
 test_errors
 test_hostile

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "ctl/libvirt.h"
+
+#include <errno.h>
+
+#include "lib/alloc.h"
+
+int config_get(Ctl *ctl, LibvirtConfig *ret) {
+        const char *path = ctl->config ?: AVIOMMU_LIBVIRT_CONFIG_FILE;
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        libvirt_config_init(ret);
+        r = libvirt_config_read(path, ret, &error);
+        if (r < 0)
+                return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r,
+                                   "aviommu-libvirt(5) says what may be in it.",
+                                   "The configuration cannot be read: %s", error ?: strerror(-r));
+        return 0;
+}
+
+int subject_get(Ctl *ctl, Libvirt *lv, const char *what, Subject *ret) {
+        _cleanup_(subject_done) Subject s = {};
+        int r;
+
+        r = config_get(ctl, &s.config);
+        if (r >= 0)
+                r = libvirt_find(ctl, lv, what, &s.libvirt);
+        if (r < 0)
+                return r;
+        r = domain_parse(s.libvirt.xml, strlen(s.libvirt.xml), &s.domain, &s.unreadable);
+        if (r < 0 && !s.unreadable)
+                s.unreadable = alloc_printf("It cannot be read: %s", strerror(-r));
+        if (r >= 0)
+                domain_decide(&s.domain, &s.config, &s.decision);
+        *ret = s;
+        s = (Subject){};
+        return 0;
+}
+
+void subject_done(Subject *s) {
+        libvirt_domain_done(&s->libvirt);
+        libvirt_config_done(&s->config);
+        domain_done(&s->domain);
+        free(s->unreadable);
+        *s = (Subject){};
+}
+
+/* ---- the request that the hook would make ---- */
+
+static void add_functions(Request *q, const Domain *d, DomainTier tier) {
+        for (size_t i = 0; i < d->n_functions; i++) {
+                const DomainFunction *has = d->functions + i;
+                RequestFunction f = { .is_managed = has->managed };
+
+                pci_address_format(&has->address, f.address);
+                if (has->has_guest_id && tier == DOMAIN_TIER_HARDWARE)
+                        guest_device_id_format(has->guest_id, f.guest_device_id);
+                q->functions = alloc_grow(q->functions, q->n_functions, sizeof(RequestFunction));
+                q->functions[q->n_functions++] = f;
+        }
+}
+
+int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret) {
+        const Domain *d = &s->domain;
+        Request *q = &ctl->request;
+        int r;
+
+        request_done(q);
+        q->name = d->name;
+        q->tier = domain_tier_to_string(tier);
+        q->handover = s->decision.handover;
+        add_functions(q, d, tier);
+        q->memory_bytes = d->n_functions > 0 ? d->memory : 0;
+        q->has_memory = q->memory_bytes > 0;
+
+        r = plan_ask(ctl, s->libvirt.uuid, ret);
+        if (r < 0 && streq(ctl->failure.name, "InvalidArgument")) {
+                /* libvirt allows names that the daemon does not: the hook leaves such a one out. */
+                q->name = NULL;
+                r = plan_ask(ctl, s->libvirt.uuid, ret);
+        }
+        return r;
+}
+
+/* ---- words ---- */
+
+char *subject_asks(const Subject *s) {
+        const Domain *d = &s->domain;
+        char *all;
+
+        if (!d->asks)
+                return alloc_printf("-");
+        all = alloc_printf("%s", d->is_auto ? "auto" : "");
+        for (size_t i = 0; i < d->n_tiers; i++) {
+                char *longer = alloc_printf("%s%s%s", all, i > 0 ? ", then " : "",
+                                            domain_tier_to_string(d->tiers[i]));
+
+                free(all);
+                all = longer;
+        }
+        return all;
+}
