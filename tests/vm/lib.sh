@@ -19,8 +19,9 @@ rig_root_suite=${AVIOMMU_ROOT_SUITE:-forky}
 # runs as it does here. Debian 12 has the oldest systemd that counts, 252.
 rig_own_suite=${AVIOMMU_OWN_SUITE:-$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")}
 rig_own_suite=${rig_own_suite:-$rig_root_suite}
-rig_more_suites=()
-[[ $rig_own_suite == "$rig_root_suite" ]] || rig_more_suites+=("$rig_own_suite")
+# And `libvirt`: the first suite again, with libvirt and a guest to run in it.
+rig_more_roots=(libvirt)
+[[ $rig_own_suite == "$rig_root_suite" ]] || rig_more_roots+=("$rig_own_suite")
 rig_unused_days=14
 
 rig_say() {
@@ -48,22 +49,29 @@ rig_hash() {
         done | sha256sum | cut -c1-16
 }
 
-# Sets `lists`: the package lists of a root.
-rig_package_lists() {
-        lists=("$rig_dir/guest-packages/base.list")
-        [[ $1 != "$rig_root_suite" ]] || lists=("$rig_dir"/guest-packages/*.list)
+# Sets what a root is made of: `suite` and `lists`, of Debian's packages.
+rig_recipe() {
+        local folder=$rig_dir/guest-packages
+        suite=$1 lists=("$folder/base.list")
+        case $1 in
+        libvirt) suite=$rig_root_suite lists+=("$folder"/{qemu,libvirt}.list) ;;
+        "$rig_root_suite") lists+=("$folder/qemu.list") ;;
+        esac
 }
 
 # The keys. A builder's own text is part of its key (`declare -f`).
-declare -A rig_root_keys rig_image_keys # by suite
+declare -A rig_root_keys rig_image_keys # by root
 rig_keys() {
-        local suite lists
+        local root suite lists nested
         rig_kernel_key=$(rig_hash "${rig_kernel_config[@]}" "$rig_kernel_source" "$(declare -f rig_build_kernel)")
         rig_module_key=$(rig_hash "$rig_dir/module" "$rig_kernel_key" "$(declare -f rig_build_module)")
-        for suite in "$rig_root_suite" "${rig_more_suites[@]}"; do
-                rig_package_lists "$suite"
-                rig_root_keys[$suite]=$(rig_hash "${lists[@]}" "$suite" "$(declare -f rig_build_root)")
-                rig_image_keys[$suite]=$(rig_hash "$rig_dir/guest" "${rig_root_keys[$suite]}" "$rig_module_key" \
+        rig_nested_key=$(rig_hash "$rig_dir"/tools/nested* "$rig_kernel_key" "$(declare -f rig_build_nested)")
+        for root in "$rig_root_suite" "${rig_more_roots[@]}"; do
+                rig_recipe "$root"
+                rig_root_keys[$root]=$(rig_hash "${lists[@]}" "$suite" "$(declare -f rig_build_root)")
+                nested=''
+                [[ $root != libvirt ]] || nested=$rig_nested_key
+                rig_image_keys[$root]=$(rig_hash "$rig_dir/guest" "${rig_root_keys[$root]}" "$rig_module_key" $nested \
                         "$(declare -f rig_build_image)")
         done
         rig_root_key=${rig_root_keys[$rig_root_suite]}
@@ -71,6 +79,7 @@ rig_keys() {
 
         rig_kernel=$rig_cache/kernel-$rig_kernel_key
         rig_module=$rig_cache/module-$rig_module_key
+        rig_nested=$rig_cache/nested-$rig_nested_key
         rig_root=$rig_cache/root-$rig_root_key/tree
         rig_ivrs_init=$rig_cache/ivrs-init-$rig_ivrs_init_key
         rig_accel_verdict=$rig_cache/accel-$(rig_hash "$(uname -r)" "$(grep -m1 'model name' /proc/cpuinfo)" \
@@ -86,10 +95,10 @@ rig_tar() {
                 tar "$@" --owner=0 --group=0 --numeric-owner -C "$folder" --null --no-recursion -T -
 }
 
-# Makes NAME-KEY with `rig_build_NAME FOLDER [SUITE]` if it is not there. The caller holds the lock.
+# Makes NAME-KEY with `rig_build_NAME FOLDER [ROOT]` if it is not there. The caller holds the lock.
 rig_artefact() {
-        local name=$1 key=$2 suite=${3:-} new start=$SECONDS
-        local final=$rig_cache/$name-$key what=$name${suite:+ $suite} log=$rig_cache/$name${suite:+-$suite}.log
+        local name=$1 key=$2 root=${3:-} new start=$SECONDS
+        local final=$rig_cache/$name-$key what=$name${root:+ $root} log=$rig_cache/$name${root:+-$root}.log
 
         if [[ -d $final ]]; then
                 touch -c "$final"
@@ -98,7 +107,7 @@ rig_artefact() {
         rig_say "$what: building"
         new=$(mktemp -d "$rig_cache/.new-XXXXXX")
         # Not an `if`: the builders rely on -e, which a condition would switch off.
-        (set -e; "rig_build_${name//-/_}" "$new" $suite) >"$log" 2>&1 &
+        (set -e; "rig_build_${name//-/_}" "$new" $root) >"$log" 2>&1 &
         if ! wait $!; then
                 tail -n 30 "$log" >&2
                 rm -rf "$new"
@@ -252,11 +261,11 @@ rig_build_module() {
 
 # root/: tree/, the host's file system as a folder; in the first suite's also the QEMU that runs it
 rig_build_root() {
-        local out=$1 suite=$2 packages mirror keyring lists
+        local out=$1 packages mirror keyring suite lists
+        rig_recipe "$2"
         rig_apt_setup "$out/tmp" "$suite" # to have a keyring that fits
         keyring=$(sed -n 's/.*signed-by=\([^]]*\)].*/\1/p' "$out/tmp/sources.list")
         mirror=$(rig_mirror)
-        rig_package_lists "$suite"
         packages=$(sed 's/#.*//' "${lists[@]}" | xargs | tr ' ' ,)
         nice -n 5 mmdebstrap --mode=root --variant=minbase --include="$packages" \
                 --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Languages "none"' \
@@ -268,12 +277,14 @@ rig_build_root() {
 
 # image/: root.img, the root with the kernel's modules and the rig's own files (guest/)
 rig_build_image() {
-        local out=$1 suite=$2 tree=$1/tree version unit
+        local out=$1 root=$2 tree=$1/tree version unit
         version=$(<"$rig_kernel/version")
-        cp -a "$rig_cache/root-${rig_root_keys[$suite]}/tree" "$tree"
+        cp -a "$rig_cache/root-${rig_root_keys[$root]}/tree" "$tree"
         cp -a "$rig_kernel/modules/lib/modules" "$tree/usr/lib/"
         install -D -m 644 "$rig_module/aviommu_v3.ko" "$tree/usr/lib/modules/$version/updates/aviommu_v3.ko"
         depmod -b "$tree" "$version"
+        [[ $root != libvirt ]] ||
+                install -D -m 644 -t "$tree/usr/lib/aviommu-rig/nested" "$rig_kernel/bzImage" "$rig_nested/initrd"
         # Whoever owns the checkout with whatever umask, and over the links that /bin and /lib are.
         rig_tar "$rig_dir/guest" -c --mode=u=rwX,go=rX |
                 tar -x --no-overwrite-dir --keep-directory-symlink -C "$tree"
@@ -288,7 +299,8 @@ rig_build_image() {
                     systemd-firstboot.service systemd-hwdb-update.service systemd-journal-catalog-update.service \
                     systemd-update-done.service ldconfig.service systemd-random-seed.service \
                     e2scrub_all.timer e2scrub_reap.service fstrim.timer apt-daily.timer apt-daily-upgrade.timer \
-                    dpkg-db-backup.timer systemd-timesyncd.service systemd-networkd-wait-online.service; do
+                    dpkg-db-backup.timer systemd-timesyncd.service systemd-networkd-wait-online.service \
+                    libvirt-guests.service; do
                 ln -sfn /dev/null "$tree/etc/systemd/system/$unit"
         done
 
@@ -303,6 +315,17 @@ rig_build_ivrs_init() {
         gcc -std=gnu17 -O2 -Wall -static -o "$out/init" "$rig_dir/tools/ivrs-nest.c"
         (cd "$out" && echo init | cpio -o -H newc --quiet >initrd)
         rm "$out/init"
+}
+
+# nested/: initrd, with which a guest of the host's runs the same kernel (tools/nested-*.c)
+rig_build_nested() {
+        local out=$1 tree=$1/tree
+        mkdir "$tree"
+        gcc -std=gnu17 -O2 -Wall -static -o "$tree/init" "$rig_dir"/tools/nested-*.c
+        cp "$rig_kernel"/modules/lib/modules/*/kernel/drivers/nvme/host/nvme{-core,}.ko "$tree"
+        # Uncompressed: this kernel knows no compression of it.
+        (cd "$tree" && find . -mindepth 1 | cpio -o -H newc --quiet >"$out/initrd")
+        rm -r "$tree"
 }
 
 # --- QEMU -------------------------------------------------------------------------------------------
@@ -342,19 +365,19 @@ rig_accel() {
         esac
 }
 
-# Makes what is missing of what the roots SUITE... take; without a word, all roots.
+# Makes what is missing of what the roots ROOT... take; without a word, all roots.
 rig_prepare() {
-        local tool suite part parts missing=()
+        local tool root part parts missing=()
         for tool in gcc make flex bison bc mmdebstrap cpio depmod xz mke2fs flock perl apt-get; do
                 command -v "$tool" >/dev/null || missing+=("$tool")
         done
         [[ ${#missing[@]} -eq 0 ]] || rig_die "missing: ${missing[*]} (packages: tests/vm/packages)"
 
         rig_keys
-        [[ $# -gt 0 ]] || set -- "$rig_root_suite" "${rig_more_suites[@]}"
-        parts=("$rig_ivrs_init" "$rig_kernel" "$rig_module" "${rig_root%/*}" "$rig_accel_verdict")
-        for suite; do
-                parts+=("$rig_cache/root-${rig_root_keys[$suite]}" "$rig_cache/image-${rig_image_keys[$suite]}")
+        [[ $# -gt 0 ]] || set -- "$rig_root_suite" "${rig_more_roots[@]}"
+        parts=("$rig_ivrs_init" "$rig_kernel" "$rig_module" "$rig_nested" "${rig_root%/*}" "$rig_accel_verdict")
+        for root; do
+                parts+=("$rig_cache/root-${rig_root_keys[$root]}" "$rig_cache/image-${rig_image_keys[$root]}")
         done
         missing=()
         for part in "${parts[@]}"; do
@@ -369,9 +392,10 @@ rig_prepare() {
         rig_artefact root "$rig_root_key" "$rig_root_suite"
         rig_artefact kernel "$rig_kernel_key"
         rig_artefact module "$rig_module_key"
-        for suite; do
-                rig_artefact root "${rig_root_keys[$suite]}" "$suite"
-                rig_artefact image "${rig_image_keys[$suite]}" "$suite"
+        rig_artefact nested "$rig_nested_key"
+        for root; do
+                rig_artefact root "${rig_root_keys[$root]}" "$root"
+                rig_artefact image "${rig_image_keys[$root]}" "$root"
         done
         [[ -e $rig_accel_verdict ]] || rig_try_kvm
         rig_prune

@@ -23,6 +23,8 @@ rig_functions() {
                 -device pcie-root-port,id=spare1,chassis=1,slot=8,addr=02.7
                 -drive "file=$1/nvme.img,format=raw,if=none,id=nvme0-disk,snapshot=on"
                 -device nvme,id=nvme0,drive=nvme0-disk,serial=aviommu0,bus=rp0
+                # For one more: --device nvme,id=nvme1,drive=nvme1-disk,serial=aviommu1,bus=spare0
+                -drive "file=$1/nvme.img,format=raw,if=none,id=nvme1-disk,snapshot=on"
                 -netdev hubport,id=link0,hubid=0 -device e1000e,id=nic0,netdev=link0,romfile=,bus=rp1
                 -netdev hubport,id=link1,hubid=0 -device e1000e,id=nic1,netdev=link1,romfile=,bus=rp2
                 -netdev hubport,id=link2,hubid=0 -device igb,id=sriov0,netdev=link2,romfile=,bus=rp3
