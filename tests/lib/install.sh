@@ -20,27 +20,31 @@ check_install() {
 # No more and no less than the list.
 check_installed_files() {
         diff <(grep -v '^#' tests/lib/installed-files | sort) \
-                <(cd "$destination" && find . -type f -printf '/%P\n' | sort)
+                <(cd "$destination" && find . ! -type d -printf '/%P\n' | sort)
 }
 
 check_unit() {
-        local unit=$destination/usr/lib/systemd/system/aviommud.service said
+        check_one_unit aviommud && check_one_unit aviommu-libvirt-agent
+}
+
+check_one_unit() {
+        local unit=$1.service said
         # The program is not where the unit looks for it yet.
-        sed "s#^ExecStart=#&$top/$destination#" "$unit" >"$temp/aviommud.service"
-        said=$(systemd-analyze verify --man=no "$temp/aviommud.service" 2>&1 | grep -F aviommud.service)
+        sed "s#^ExecStart=#&$top/$destination#" "$destination/usr/lib/systemd/system/$unit" >"$temp/$unit"
+        said=$(systemd-analyze verify --man=no "$temp/$unit" 2>&1 | grep -F "$unit")
         # The one thing in it that is newer than Debian 12's systemd.
         if (($(systemctl --version | sed -nE '1s/^systemd ([0-9]+).*/\1/p') < 254)); then
                 said=$(sed "/: Unknown key 'FileDescriptorStorePreserve' in section \[Service\], ignoring\.\$/d" <<<"$said")
         fi
         [[ ! $said ]] || { say "$said"; return 1; }
-        systemd-analyze security --offline=yes --threshold=13 --no-pager "$temp/aviommud.service"
+        systemd-analyze security --offline=yes --threshold=13 --no-pager "$temp/$unit"
 }
 
-# The users that udev's rule and the unit name are made.
+# The users that udev's rule and the units name are made.
 check_sysusers() {
         local root=$top/$destination user
         systemd-sysusers --root="$root" || return 1
-        for user in $(sed -nE 's/^(User|Group)=//p' "$root/usr/lib/systemd/system/aviommud.service") \
+        for user in $(sed -nE 's/^(User|Group)=//p' "$root"/usr/lib/systemd/system/aviommu*.service) \
                     $(grep -ohE '(OWNER|GROUP)="[^"]+"' "$root"/usr/lib/udev/rules.d/60-aviommu.rules | cut -d'"' -f2); do
                 grep -qE "^$user:" "$root/etc/passwd" "$root/etc/group" || { say "no user or group $user"; return 1; }
         done

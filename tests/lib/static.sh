@@ -46,7 +46,7 @@ check_shell() {
 }
 
 check_xml() {
-        xmllint --noout --nonet dbus/*.xml dbus/*.conf policy/*.policy &&
+        xmllint --noout --nonet dbus/*.xml dbus/*.conf policy/*.policy policy/libvirt/*.rng &&
                 xmllint --noout --nonet --dtdvalid /usr/share/polkit-1/policyconfig-1.dtd policy/*.policy
 }
 
