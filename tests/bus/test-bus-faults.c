@@ -317,6 +317,7 @@ static void test_first_probe(void **state) {
                 { "viommu_alloc", 1, "0002:01:00.0" },
                 { "viommu_alloc", 2, "0002:41:00.0" },
                 { "viommu_alloc", 3, "0003:01:00.0" },
+                { "viommu_alloc", 4, "0003:41:00.0" },
         };
         Fixture *f = *state;
         size_t n_wrong = 0;
