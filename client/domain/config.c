@@ -3,10 +3,10 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <ini.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
+
+#include "base/ini-file.h"
 
 #define SECTION      "Libvirt"
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -70,55 +70,10 @@ void libvirt_config_done(LibvirtConfig *config) {
 typedef struct Reader {
         LibvirtConfig config;
         bool seen[ELEMENTSOF(keys)];
-        FILE *file;
-        int line;          /* the one that was read last */
-        int refused_line;  /* 0: none; inih goes on after an error, what counts is the first */
-        char refusal[256]; /* what was wrong there */
-        bool no_memory;
 } Reader;
 
 static void reader_done(Reader *reader) {
         libvirt_config_done(&reader->config);
-        if (reader->file)
-                (void)fclose(reader->file);
-}
-
-static int refuse(Reader *reader, const char *format, ...) _printf_(2, 3);
-
-/* Returns 0, which is inih's word for an error. */
-static int refuse(Reader *reader, const char *format, ...) {
-        va_list ap;
-
-        if (reader->refused_line > 0)
-                return 0;
-
-        reader->refused_line = reader->line;
-        va_start(ap, format);
-        (void)vsnprintf(reader->refusal, sizeof(reader->refusal), format, ap);
-        va_end(ap);
-        return 0;
-}
-
-/* Reads a line for inih, whose buffer is small: of a comment the rest does not matter, of anything else it does. */
-static char *read_line(char *buffer, int size, void *userdata) {
-        Reader *reader = userdata;
-        bool whole = true;
-        int n = 0, c;
-
-        reader->line++;
-        while ((c = getc(reader->file)) != EOF && c != '\n')
-                if (n < size - 2)
-                        buffer[n++] = (char)c;
-                else
-                        whole = false;
-        if (c == EOF && n == 0)
-                return NULL;
-
-        buffer[n] = '\n';
-        buffer[n + 1] = '\0';
-        if (!whole && !strchr("#;", buffer[strspn(buffer, " \t")]))
-                (void)refuse(reader, "The line is too long.");
-        return buffer;
 }
 
 /* Decimal digits only. Returns 0 or -EINVAL. */
@@ -155,88 +110,61 @@ static bool uri_is_valid(const char *s) {
         return isalpha((unsigned char)*s) && s[n] && s[n + 1];
 }
 
-static int handle_value(Reader *reader, const struct Key *key, const char *value) {
+static int take_value(Reader *reader, IniFile *file, const struct Key *key, const char *value) {
         void *field = (char *)&reader->config + key->offset;
         const Word *word = key->words ? word_find(key->words, value) : NULL;
 
         if (key->kind == KEY_SECONDS) {
                 if (parse_seconds(value, key->minimum, key->maximum, field) < 0)
-                        return refuse(reader,
-                                      "%s= wants a number from %" PRIu64 " to %" PRIu64
-                                      ", not \"%s\".",
-                                      key->name, key->minimum, key->maximum, value);
-                return 1;
+                        return ini_refuse(file,
+                                          "%s= wants a number from %" PRIu64 " to %" PRIu64
+                                          ", not \"%s\".",
+                                          key->name, key->minimum, key->maximum, value);
+                return 0;
         }
         if (key->kind == KEY_URI) {
                 char *copy;
 
                 if (!uri_is_valid(value))
-                        return refuse(reader,
-                                      "%s= wants the URI of a libvirt connection, such as "
-                                      "qemu:///system, not \"%s\".",
-                                      key->name, value);
+                        return ini_refuse(file,
+                                          "%s= wants the URI of a libvirt connection, such as "
+                                          "qemu:///system, not \"%s\".",
+                                          key->name, value);
                 copy = strdup(value);
-                if (!copy) {
-                        reader->no_memory = true;
-                        return 0;
-                }
+                if (!copy)
+                        return -ENOMEM;
                 free(*(char **)field);
                 *(char **)field = copy;
-                return 1;
+                return 0;
         }
 
         if (!word)
-                return refuse(reader, "%s= wants %s, not \"%s\".", key->name, key->wanted, value);
+                return ini_refuse(file, "%s= wants %s, not \"%s\".", key->name, key->wanted, value);
         if (key->kind == KEY_UNASKED)
                 *(Unasked *)field = (Unasked)word->value;
         else
                 *(bool *)field = word->value;
-        return 1;
+        return 0;
 }
 
-static int handle_line(void *userdata, const char *section, const char *name, const char *value) {
+static int take_key(void *userdata, IniFile *file, const char *key, const char *value) {
         Reader *reader = userdata;
 
-        if (!streq(section, SECTION))
-                return refuse(reader, "Unknown section [%s]; there is only [" SECTION "].",
-                              section);
         for (size_t i = 0; i < ELEMENTSOF(keys); i++) {
-                if (!streq(name, keys[i].name))
+                if (!streq(key, keys[i].name))
                         continue;
                 if (reader->seen[i])
-                        return refuse(reader, "%s= is there twice.", name);
+                        return ini_refuse(file, "%s= is there twice.", key);
                 reader->seen[i] = true;
-                return handle_value(reader, keys + i, strempty(value));
+                return take_value(reader, file, keys + i, value);
         }
-        return refuse(reader, "Unknown key \"%s\", see aviommu-libvirt(5).", name);
-}
-
-/* Reads the whole file into reader->config. Returns 0 or what libvirt_config_read() does. */
-static int read_file(Reader *reader, const char *path, char **reterr) {
-        int line;
-
-        line = ini_parse_stream(read_line, reader, handle_line, reader);
-        if (ferror(reader->file) || line == -1)
-                return -EIO;
-        if (line < 0 || reader->no_memory)
-                return -ENOMEM;
-        if (line == 0 && reader->refused_line == 0)
-                return 0;
-
-        if (reader->refused_line > 0 && (line == 0 || reader->refused_line <= line))
-                line = reader->refused_line;
-        else
-                (void)strcpy(reader->refusal, "This is no \"Key=value\" line.");
-        if (asprintf(reterr, "%s:%i: %s", path, line, reader->refusal) < 0) {
-                *reterr = NULL;
-                return -ENOMEM;
-        }
-        return -EINVAL;
+        return ini_refuse(file, "Unknown key \"%s\", see aviommu-libvirt(5).", key);
 }
 
 int libvirt_config_read(const char *path, LibvirtConfig *config, char **reterr) {
         _cleanup_(reader_done) Reader reader = { .config = *config };
-        int r;
+        char refusal[INI_REFUSAL_SIZE];
+        int line, r;
 
         /* Not the caller's string, which stays its own until all is read. */
         reader.config.uri = NULL;
@@ -245,13 +173,15 @@ int libvirt_config_read(const char *path, LibvirtConfig *config, char **reterr) 
                 if (!reader.config.uri)
                         return -ENOMEM;
         }
-        reader.file = fopen(path, "re");
-        if (!reader.file)
-                return errno == ENOENT ? 0 : negative_errno();
 
-        r = read_file(&reader, path, reterr);
+        r = ini_file_read(path, SECTION, take_key, &reader, &line, refusal);
+        if (r == -EINVAL && asprintf(reterr, "%s:%i: %s", path, line, refusal) < 0) {
+                *reterr = NULL;
+                return -ENOMEM;
+        }
         if (r < 0)
-                return r;
+                return r == -ENOENT ? 0 : r;
+
         libvirt_config_done(config);
         *config = reader.config;
         reader.config.uri = NULL;

@@ -2,9 +2,9 @@
 #include "policy/config.h"
 
 #include <errno.h>
-#include <ini.h>
 #include <inttypes.h>
-#include <stdio.h>
+
+#include "base/ini-file.h"
 
 #define SECTION      "Manager"
 #define USEC_PER_SEC UINT64_C(1000000)
@@ -94,101 +94,41 @@ static int parse_number(const char *s, uint64_t *ret) {
         return 0;
 }
 
-typedef struct Reader {
-        Config config;
-        FILE *file;
-        int line;          /* the one that was read last */
-        int refused_line;  /* 0: none; inih goes on after an error, what counts is the first */
-        char refusal[256]; /* what was wrong there */
-} Reader;
-
-static int refuse(Reader *reader, const char *format, ...) _printf_(2, 3);
-
-/* Returns 0, which is inih's word for an error. */
-static int refuse(Reader *reader, const char *format, ...) {
-        va_list ap;
-
-        if (reader->refused_line > 0)
-                return 0;
-
-        reader->refused_line = reader->line;
-        va_start(ap, format);
-        (void)vsnprintf(reader->refusal, sizeof(reader->refusal), format, ap);
-        va_end(ap);
-        return 0;
-}
-
-/* Reads a line for inih, whose buffer is small: of a comment the rest does not matter, of anything else it does. */
-static char *read_line(char *buffer, int size, void *userdata) {
-        Reader *reader = userdata;
-        bool whole = true;
-        int n = 0, c;
-
-        reader->line++;
-        while ((c = getc(reader->file)) != EOF && c != '\n')
-                if (n < size - 2)
-                        buffer[n++] = (char)c;
-                else
-                        whole = false;
-        if (c == EOF && n == 0)
-                return NULL;
-
-        buffer[n] = '\n';
-        buffer[n + 1] = '\0';
-        if (!whole && !strchr("#;", buffer[strspn(buffer, " \t")]))
-                (void)refuse(reader, "The line is too long.");
-        return buffer;
-}
-
-static int handle_value(Reader *reader, const struct Key *key, const char *value) {
+static int take_value(Config *config, IniFile *file, const struct Key *key, const char *value) {
         uint64_t v;
 
         if (key->kind == KEY_BOOLEAN) {
                 if (parse_boolean(value, &v) < 0)
-                        return refuse(reader, "%s= wants yes or no, not \"%s\".", key->name, value);
+                        return ini_refuse(file, "%s= wants yes or no, not \"%s\".", key->name,
+                                          value);
         } else if (parse_number(value, &v) < 0 || v < key->minimum || v > key->maximum)
-                return refuse(reader,
-                              "%s= wants a number from %" PRIu64 " to %" PRIu64 ", not \"%s\".",
-                              key->name, key->minimum, key->maximum, value);
+                return ini_refuse(file,
+                                  "%s= wants a number from %" PRIu64 " to %" PRIu64 ", not \"%s\".",
+                                  key->name, key->minimum, key->maximum, value);
 
-        key_store(key, &reader->config, v);
-        return 1;
+        key_store(key, config, v);
+        return 0;
 }
 
-static int handle_line(void *userdata, const char *section, const char *name, const char *value) {
-        Reader *reader = userdata;
-
-        if (!streq(section, SECTION))
-                return refuse(reader, "Unknown section [%s]; there is only [" SECTION "].",
-                              section);
+static int take_key(void *userdata, IniFile *file, const char *key, const char *value) {
         for (size_t i = 0; i < ELEMENTSOF(keys); i++)
-                if (streq(name, keys[i].name))
-                        return handle_value(reader, keys + i, strempty(value));
-        return refuse(reader, "Unknown key \"%s\", see aviommud.conf(5).", name);
+                if (streq(key, keys[i].name))
+                        return take_value(userdata, file, keys + i, value);
+        return ini_refuse(file, "Unknown key \"%s\", see aviommud.conf(5).", key);
 }
 
 int config_read_file(Config *config, const char *path, Problem *reterr_problem) {
-        Reader reader = { .config = *config };
-        bool failed;
-        int line;
+        char refusal[INI_REFUSAL_SIZE];
+        Config read = *config;
+        int line, r;
 
-        reader.file = fopen(path, "re");
-        if (!reader.file)
-                return -errno;
-
-        line = ini_parse_stream(read_line, &reader, handle_line, &reader);
-        failed = ferror(reader.file);
-        (void)fclose(reader.file);
-        if (failed || line < 0)
-                return -EIO;
-
-        if (reader.refused_line > 0 && (line == 0 || reader.refused_line <= line))
+        r = ini_file_read(path, SECTION, take_key, &read, &line, refusal);
+        if (r == -EINVAL)
                 return problem_set(reterr_problem, PROBLEM_INVALID_ARGUMENT, "%s:%i: %s", path,
-                                   reader.refused_line, reader.refusal);
-        if (line > 0)
-                return problem_set(reterr_problem, PROBLEM_INVALID_ARGUMENT,
-                                   "%s:%i: This is no \"Key=value\" line.", path, line);
+                                   line, refusal);
+        if (r < 0)
+                return r;
 
-        *config = reader.config;
+        *config = read;
         return 0;
 }
