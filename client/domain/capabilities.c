@@ -6,7 +6,7 @@
 #include "domain/xml.h"
 
 /* Whether one of the <value> of @parent is @value. Returns 0 or -ENOMEM. */
-static int has_value(const xmlNode *parent, const char *value, bool *ret) {
+static int has_value(const XmlNode *parent, const char *value, bool *ret) {
         *ret = false;
         XML_FOR_EACH(node, parent, NULL, "value") {
                 _cleanup_free_ char *text = NULL;
@@ -24,15 +24,15 @@ static int has_value(const xmlNode *parent, const char *value, bool *ret) {
 
 int capabilities_enumerate(const char *xml, const char *device, const char *name, const char *value,
                            bool *ret) {
-        _cleanup_(xml_freep) xmlDoc *doc = NULL;
+        _cleanup_(xml_freep) XmlNode *root = NULL;
         _cleanup_free_ char *error = NULL;
-        const xmlNode *node;
+        const XmlNode *node;
         int r;
 
-        r = xml_read(xml, strlen(xml), &doc, &error);
+        r = xml_read(xml, strlen(xml), &root, &error);
         if (r < 0)
                 return r;
-        node = xml_child(xml_child(xmlDocGetRootElement(doc), NULL, "devices"), NULL, device);
+        node = xml_child(xml_child(root, NULL, "devices"), NULL, device);
         XML_FOR_EACH(e, node, NULL, "enum")
         if (xml_attribute_is(e, "name", name))
                 return has_value(e, value, ret);

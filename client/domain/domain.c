@@ -106,7 +106,7 @@ static int parse_unit(const char *unit, uint64_t *ret) {
         return 0;
 }
 
-static int read_memory(const xmlNode *node, uint64_t *ret, char **reterr) {
+static int read_memory(const XmlNode *node, uint64_t *ret, char **reterr) {
         const char *unit = xml_attribute(node, "unit");
         _cleanup_free_ char *text = NULL;
         uint64_t n, bytes;
@@ -123,8 +123,8 @@ static int read_memory(const xmlNode *node, uint64_t *ret, char **reterr) {
 }
 
 /* <memory> is what it starts with, <maxMemory> what it can grow to. */
-static int read_memories(const xmlNode *root, Domain *domain, char **reterr) {
-        const xmlNode *memory = xml_child(root, NULL, "memory"),
+static int read_memories(const XmlNode *root, Domain *domain, char **reterr) {
+        const XmlNode *memory = xml_child(root, NULL, "memory"),
                       *most = xml_child(root, NULL, "maxMemory");
         uint64_t v = 0;
         int r;
@@ -143,8 +143,8 @@ static int read_memories(const xmlNode *root, Domain *domain, char **reterr) {
         return 0;
 }
 
-static int read_identity(const xmlNode *root, Domain *domain, char **reterr) {
-        const xmlNode *uuid = xml_child(root, NULL, "uuid"), *name = xml_child(root, NULL, "name");
+static int read_identity(const XmlNode *root, Domain *domain, char **reterr) {
+        const XmlNode *uuid = xml_child(root, NULL, "uuid"), *name = xml_child(root, NULL, "name");
         const char *id = xml_attribute(root, "id");
         _cleanup_free_ char *text = NULL;
         uint64_t n;
@@ -171,8 +171,8 @@ static int read_identity(const xmlNode *root, Domain *domain, char **reterr) {
         return xml_attribute_copy(root, "type", &domain->type);
 }
 
-static int read_machine(const xmlNode *root, Domain *domain, char **reterr) {
-        const xmlNode *os_type = xml_child(xml_child(root, NULL, "os"), NULL, "type"),
+static int read_machine(const XmlNode *root, Domain *domain, char **reterr) {
+        const XmlNode *os_type = xml_child(xml_child(root, NULL, "os"), NULL, "type"),
                       *vcpu = xml_child(root, NULL, "vcpu");
         _cleanup_free_ char *text = NULL;
         uint64_t n;
@@ -193,8 +193,8 @@ static int read_machine(const xmlNode *root, Domain *domain, char **reterr) {
         return read_memories(root, domain, reterr);
 }
 
-static int read_iommu(const xmlNode *devices, Domain *domain) {
-        const xmlNode *iommu = xml_child(devices, NULL, "iommu"),
+static int read_iommu(const XmlNode *devices, Domain *domain) {
+        const XmlNode *iommu = xml_child(devices, NULL, "iommu"),
                       *driver = xml_child(iommu, NULL, "driver");
         int r;
 
@@ -218,8 +218,8 @@ static int read_iommu(const xmlNode *devices, Domain *domain) {
         return 0;
 }
 
-static int read_iommufd(const xmlNode *root, Domain *domain) {
-        const xmlNode *iommufd = xml_child(root, NULL, "iommufd");
+static int read_iommufd(const XmlNode *root, Domain *domain) {
+        const XmlNode *iommufd = xml_child(root, NULL, "iommufd");
 
         domain->iommufd = xml_attribute_is(iommufd, "enabled", "yes");
         return xml_attribute_copy(iommufd, "fdgroup", &domain->fdgroup);
@@ -246,7 +246,7 @@ static void read_global(const char *arg, bool *value) {
 }
 
 /* QEMU takes an option and its value as two arguments, and of a property that is set twice the last value. */
-static void read_command_line(const xmlNode *root, Domain *domain) {
+static void read_command_line(const XmlNode *root, Domain *domain) {
         bool global = false;
 
         XML_FOR_EACH(line, root, XML_QEMU_XMLNS, "commandline")
@@ -259,7 +259,7 @@ static void read_command_line(const xmlNode *root, Domain *domain) {
         }
 }
 
-static int read_address(const xmlNode *node, PciAddress *ret, char **reterr) {
+static int read_address(const XmlNode *node, PciAddress *ret, char **reterr) {
         static const struct {
                 const char *name;
                 uint64_t max;
@@ -283,8 +283,8 @@ static int read_address(const xmlNode *node, PciAddress *ret, char **reterr) {
         return 0;
 }
 
-static int read_function(const xmlNode *node, Domain *domain, char **reterr) {
-        const xmlNode *address = xml_child(xml_child(node, NULL, "source"), NULL, "address"),
+static int read_function(const XmlNode *node, Domain *domain, char **reterr) {
+        const XmlNode *address = xml_child(xml_child(node, NULL, "source"), NULL, "address"),
                       *driver = xml_child(node, NULL, "driver");
         DomainFunction *f = domain->functions + domain->n_functions;
         const char *iommufd = xml_attribute(driver, "iommufd");
@@ -310,11 +310,11 @@ static int read_function(const xmlNode *node, Domain *domain, char **reterr) {
         return 0;
 }
 
-static int read_functions(const xmlNode *devices, Domain *domain, char **reterr) {
+static int read_functions(const XmlNode *devices, Domain *domain, char **reterr) {
         size_t n = 0;
         int r;
 
-        for (const xmlNode *node = devices ? devices->children : NULL; node; node = node->next)
+        for (const XmlNode *node = devices ? devices->children : NULL; node; node = node->next)
                 n += xml_is_function(node);
         if (n == 0)
                 return 0;
@@ -327,7 +327,7 @@ static int read_functions(const xmlNode *devices, Domain *domain, char **reterr)
         domain->functions = new0(DomainFunction, n);
         if (!domain->functions)
                 return -ENOMEM;
-        for (const xmlNode *node = devices->children; node; node = node->next) {
+        for (const XmlNode *node = devices->children; node; node = node->next) {
                 if (!xml_is_function(node))
                         continue;
                 r = read_function(node, domain, reterr);
@@ -337,8 +337,8 @@ static int read_functions(const xmlNode *devices, Domain *domain, char **reterr)
         return 0;
 }
 
-static int domain_read(const xmlNode *root, bool started, Domain *domain, char **reterr) {
-        const xmlNode *devices = xml_child(root, NULL, "devices");
+static int domain_read(const XmlNode *root, bool started, Domain *domain, char **reterr) {
+        const XmlNode *devices = xml_child(root, NULL, "devices");
         int r;
 
         if (!xml_is(root, NULL, "domain"))
@@ -364,13 +364,13 @@ static int domain_read(const xmlNode *root, bool started, Domain *domain, char *
 
 static int parse(const char *xml, size_t length, bool started, Domain *ret, char **reterr) {
         _cleanup_(domain_done) Domain domain = { .id = -1 };
-        _cleanup_(xml_freep) xmlDoc *doc = NULL;
+        _cleanup_(xml_freep) XmlNode *root = NULL;
         int r;
 
-        r = xml_read(xml, length, &doc, reterr);
+        r = xml_read(xml, length, &root, reterr);
         if (r < 0)
                 return r;
-        r = domain_read(xmlDocGetRootElement(doc), started, &domain, reterr);
+        r = domain_read(root, started, &domain, reterr);
         if (r < 0)
                 return r;
         *ret = domain;

@@ -18,8 +18,7 @@
 
 typedef struct Edit {
         Domain domain; /* as it was */
-        xmlDoc *doc;
-        xmlNode *root;
+        XmlNode *root;
         Splicer *splicer;
         DomainTier tier;
         DomainChanges changes;
@@ -28,7 +27,7 @@ typedef struct Edit {
 static void edit_done(Edit *e) {
         domain_done(&e->domain);
         splicer_free(e->splicer);
-        xml_free(e->doc);
+        xml_free(e->root);
         domain_changes_done(&e->changes);
 }
 
@@ -110,11 +109,11 @@ static int check(const Edit *e, char **reterr) {
 }
 
 /* The last of the elements that begin a domain: <metadata> comes after it. */
-static const xmlNode *end_of_head(const xmlNode *root) {
+static const XmlNode *end_of_head(const XmlNode *root) {
         static const char *const head[] = { "name", "uuid", "genid", "title", "description" };
-        const xmlNode *last = NULL;
+        const XmlNode *last = NULL;
 
-        for (const xmlNode *n = root->children; n; n = n->next)
+        for (const XmlNode *n = root->children; n; n = n->next)
                 for (size_t i = 0; i < ELEMENTSOF(head); i++)
                         if (xml_is(n, NULL, head[i]))
                                 last = n;
@@ -122,7 +121,7 @@ static const xmlNode *end_of_head(const xmlNode *root) {
         return last;
 }
 
-static int change_request(Edit *e, const xmlNode *request, const char *tier) {
+static int change_request(Edit *e, const XmlNode *request, const char *tier) {
         int r;
 
         if (e->domain.is_auto || e->domain.tiers[0] == e->tier)
@@ -141,7 +140,7 @@ static int change_request(Edit *e, const xmlNode *request, const char *tier) {
 }
 
 static int apply_request(Edit *e) {
-        const xmlNode *metadata = xml_child(e->root, NULL, "metadata"),
+        const XmlNode *metadata = xml_child(e->root, NULL, "metadata"),
                       *request = domain_request_find(e->root);
         const char *tier = domain_tier_to_string(e->tier);
         int r;
@@ -165,8 +164,8 @@ static int apply_request(Edit *e) {
 }
 
 /* One that is of the tier's model already: what is wrong with its <driver>. */
-static int change_driver(Edit *e, const xmlNode *iommu, bool xtsup) {
-        const xmlNode *driver = xml_child(iommu, NULL, "driver");
+static int change_driver(Edit *e, const XmlNode *iommu, bool xtsup) {
+        const XmlNode *driver = xml_child(iommu, NULL, "driver");
         const struct {
                 const char *name, *value;
                 bool wrong;
@@ -203,7 +202,7 @@ static int change_driver(Edit *e, const xmlNode *iommu, bool xtsup) {
 }
 
 static int apply_iommu(Edit *e) {
-        const xmlNode *devices = xml_child(e->root, NULL, "devices"),
+        const XmlNode *devices = xml_child(e->root, NULL, "devices"),
                       *iommu = xml_child(devices, NULL, "iommu");
         bool emulated = e->tier == DOMAIN_TIER_EMULATED,
              xtsup = emulated && e->domain.n_vcpus > VCPUS_WITHOUT_X2APIC;
@@ -234,7 +233,7 @@ static int apply_iommu(Edit *e) {
 
 /* A guest finds its IOMMU in ACPI's tables, and interrupt remapping wants the I/O APIC in QEMU. */
 static int apply_features(Edit *e) {
-        const xmlNode *features = xml_child(e->root, NULL, "features"),
+        const XmlNode *features = xml_child(e->root, NULL, "features"),
                       *ioapic = xml_child(features, NULL, "ioapic");
         bool no_acpi = !xml_child(features, NULL, "acpi"),
              no_ioapic = e->tier == DOMAIN_TIER_EMULATED &&
@@ -261,12 +260,10 @@ static int apply_features(Edit *e) {
 }
 
 /* Whether @arg is the value of a -global about DMA remapping. */
-static bool is_dma_remap(const xmlNode *arg) {
+static bool is_dma_remap(const XmlNode *arg) {
         const char *value = strempty(xml_attribute(arg, "value"));
-        const xmlNode *before = arg->prev;
+        const XmlNode *before = xml_element_before(arg);
 
-        while (before && before->type != XML_ELEMENT_NODE)
-                before = before->prev;
         return strncmp(value, DMA_REMAP "=", strlen(DMA_REMAP "=")) == 0 && before &&
                xml_is(before, XML_QEMU_XMLNS, "arg") &&
                xml_attribute_is(before, "value", "-global");
@@ -278,10 +275,10 @@ static int add_command_line(Edit *e) {
         bool taken = false;
         int r;
 
-        for (const xmlNs *ns = e->root->nsDef; ns; ns = ns->next) {
-                if (ns->prefix && streq((const char *)ns->href, XML_QEMU_XMLNS))
-                        prefix = (const char *)ns->prefix;
-                taken = taken || (ns->prefix && streq((const char *)ns->prefix, "qemu"));
+        for (const XmlNamespace *ns = e->root->namespaces; ns; ns = ns->next) {
+                if (ns->prefix && streq(ns->xmlns, XML_QEMU_XMLNS))
+                        prefix = ns->prefix;
+                taken = taken || (ns->prefix && streq(ns->prefix, "qemu"));
         }
         if (!prefix && taken)
                 declaration = " xmlns:qemu='" XML_QEMU_XMLNS "'";
@@ -300,7 +297,7 @@ static int add_command_line(Edit *e) {
 }
 
 static int add_dma_remap(Edit *e) {
-        const xmlNode *line = xml_child(e->root, XML_QEMU_XMLNS, "commandline");
+        const XmlNode *line = xml_child(e->root, XML_QEMU_XMLNS, "commandline");
         bool is_there = false;
         int r;
 
@@ -320,10 +317,8 @@ static int add_dma_remap(Edit *e) {
                 if (r < 0)
                         return r;
         } else if (!is_there) {
-                const char *prefix = (const char *)line->ns->prefix;
-                const char *colon = prefix ? ":" : "";
+                const char *prefix = strempty(line->prefix), *colon = line->prefix ? ":" : "";
 
-                prefix = strempty(prefix);
                 r = splicer_append(e->splicer, line,
                                    "<%s%sarg value='-global'/>\n"
                                    "<%s%sarg value='" DMA_REMAP "=on'/>",
@@ -336,16 +331,13 @@ static int add_dma_remap(Edit *e) {
 }
 
 /* Whether there is more in @line than what is_dma_remap() takes out. */
-static bool has_more(const xmlNode *line) {
-        for (const xmlNode *n = line->children; n; n = n->next) {
-                const xmlNode *next = n->type == XML_ELEMENT_NODE
-                                              ? xmlNextElementSibling((xmlNode *)n)
-                                              : NULL;
+static bool has_more(const XmlNode *line) {
+        for (const XmlNode *n = line->children; n; n = n->next) {
+                const XmlNode *next = xml_element_after(n);
 
-                if (n->type == XML_TEXT_NODE && xmlIsBlankNode((xmlNode *)n))
+                if (xml_is_blank(n))
                         continue;
-                if (n->type == XML_ELEMENT_NODE &&
-                    (is_dma_remap(n) || (next && is_dma_remap(next))))
+                if (n->kind == XML_ELEMENT && (is_dma_remap(n) || (next && is_dma_remap(next))))
                         continue;
                 return true;
         }
@@ -365,7 +357,7 @@ static int remove_dma_remap(Edit *e) {
                         is_here = was_there = true;
                         if (!keep)
                                 continue;
-                        r = splicer_remove(e->splicer, xmlPreviousElementSibling(arg));
+                        r = splicer_remove(e->splicer, xml_element_before(arg));
                         if (r >= 0)
                                 r = splicer_remove(e->splicer, arg);
                         if (r < 0)
@@ -382,7 +374,7 @@ static int remove_dma_remap(Edit *e) {
 }
 
 static int apply_iommufd(Edit *e) {
-        const xmlNode *iommufd = xml_child(e->root, NULL, "iommufd"),
+        const XmlNode *iommufd = xml_child(e->root, NULL, "iommufd"),
                       *devices = xml_child(e->root, NULL, "devices");
         int r;
 
@@ -405,16 +397,16 @@ static int apply_iommufd(Edit *e) {
                         return r;
         }
 
-        for (const xmlNode *node = devices->children; node; node = node->next) {
-                const xmlNode *driver = xml_child(node, NULL, "driver");
+        for (const XmlNode *node = devices->children; node; node = node->next) {
+                const XmlNode *driver = xml_child(node, NULL, "driver");
 
                 if (!xml_is_function(node) || !xml_attribute(driver, "iommufd") ||
                     xml_attribute_is(driver, "iommufd", "yes"))
                         continue;
                 r = splicer_attribute(e->splicer, driver, "iommufd", "yes");
                 if (r >= 0)
-                        r = changed(e, "<hostdev><driver> in line %li has iommufd='yes'.",
-                                    xmlGetLineNo(driver));
+                        r = changed(e, "<hostdev><driver> in line %zu has iommufd='yes'.",
+                                    driver->line);
                 if (r < 0)
                         return r;
         }
@@ -428,14 +420,13 @@ static int edit_begin(Edit *e, const char *xml, size_t length, char **reterr) {
         r = domain_parse(xml, length, &e->domain, reterr);
         if (r < 0)
                 return r;
-        r = xml_read(xml, length, &e->doc, reterr);
+        r = xml_read(xml, length, &e->root, reterr);
         if (r < 0)
                 return r;
-        e->root = xmlDocGetRootElement(e->doc);
         r = check(e, reterr);
         if (r < 0)
                 return r;
-        return splicer_new(xml, length, e->doc, &e->splicer, reterr);
+        return splicer_new(xml, length, &e->splicer);
 }
 
 static int edit_apply(Edit *e, bool fdgroup) {

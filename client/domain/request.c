@@ -5,7 +5,7 @@
 
 #define TENANT_MAX 64
 
-xmlNode *domain_request_find(const xmlNode *domain) {
+const XmlNode *domain_request_find(const XmlNode *domain) {
         return xml_child(xml_child(domain, NULL, "metadata"), DOMAIN_XMLNS, "viommu");
 }
 
@@ -17,40 +17,38 @@ static bool in_list(const char *word, const char *const *list) {
 }
 
 /* Whether @node has no other attributes than @known, all in no namespace. */
-static int check_attributes(const xmlNode *node, const char *const *known, char **reterr) {
-        for (const xmlAttr *a = node->properties; a; a = a->next)
-                if (a->ns || !in_list((const char *)a->name, known))
+static int check_attributes(const XmlNode *node, const char *const *known, char **reterr) {
+        for (const XmlAttribute *a = node->attributes; a; a = a->next)
+                if (a->xmlns || !in_list(a->name, known))
                         return xml_refuse(reterr, node, "There is no attribute \"%s%s%s\" here.",
-                                          a->ns ? XML_SHOWN(strempty((const char *)a->ns->prefix))
-                                                : "",
-                                          a->ns ? ":" : "", XML_SHOWN((const char *)a->name));
+                                          XML_SHOWN(strempty(a->prefix)), a->xmlns ? ":" : "",
+                                          XML_SHOWN(a->name));
         return 0;
 }
 
 /* Whether @node has no other children than the elements @known of the request's namespace. */
-static int check_children(const xmlNode *node, const char *const *known, char **reterr) {
-        for (const xmlNode *child = node->children; child; child = child->next)
-                switch (child->type) {
-                case XML_ELEMENT_NODE:
-                        if (!child->ns || !streq((const char *)child->ns->href, DOMAIN_XMLNS) ||
-                            !in_list((const char *)child->name, known))
+static int check_children(const XmlNode *node, const char *const *known, char **reterr) {
+        for (const XmlNode *child = node->children; child; child = child->next)
+                switch (child->kind) {
+                case XML_ELEMENT:
+                        if (!child->xmlns || !streq(child->xmlns, DOMAIN_XMLNS) ||
+                            !in_list(child->name, known))
                                 return xml_refuse(reterr, child,
                                                   "There is no such element in <%s>, of the "
                                                   "namespace " DOMAIN_XMLNS ".",
-                                                  (const char *)node->name);
+                                                  node->name);
                         break;
-                case XML_TEXT_NODE:
-                case XML_CDATA_SECTION_NODE:
-                        if (!xmlIsBlankNode(child))
+                case XML_TEXT:
+                        if (!xml_is_blank(child))
                                 return xml_refuse(reterr, node, "There is no text here.");
                         break;
-                default: /* comments, instructions */
+                case XML_OTHER:
                         break;
                 }
         return 0;
 }
 
-static int read_tier(const xmlNode *node, Domain *domain, char **reterr) {
+static int read_tier(const XmlNode *node, Domain *domain, char **reterr) {
         const char *word = xml_attribute(node, "tier");
         bool is_first = xml_is(node, DOMAIN_XMLNS, "viommu");
         DomainTier tier;
@@ -80,7 +78,7 @@ static int read_tier(const xmlNode *node, Domain *domain, char **reterr) {
         return 0;
 }
 
-static int read_fallback(const xmlNode *node, Domain *domain, char **reterr) {
+static int read_fallback(const XmlNode *node, Domain *domain, char **reterr) {
         int r;
 
         r = check_attributes(node, (const char *const[]){ "tier", NULL }, reterr);
@@ -99,7 +97,7 @@ static DomainFunction *function_find(Domain *domain, const PciAddress *address) 
         return NULL;
 }
 
-static int read_function(const xmlNode *node, bool started, Domain *domain, char **reterr) {
+static int read_function(const XmlNode *node, bool started, Domain *domain, char **reterr) {
         const char *address = xml_attribute(node, "address"),
                    *guest_id = xml_attribute(node, "guest-device-id");
         DomainFunction *f;
@@ -147,7 +145,7 @@ static int read_function(const xmlNode *node, bool started, Domain *domain, char
         return 0;
 }
 
-static int read_otherwise(const xmlNode *node, Domain *domain, char **reterr) {
+static int read_otherwise(const XmlNode *node, Domain *domain, char **reterr) {
         const char *word = xml_attribute(node, "otherwise");
 
         if (!word || streq(word, "refuse"))
@@ -167,7 +165,7 @@ static bool tenant_is_valid(const char *s) {
         return n > 0 && n <= TENANT_MAX && !s[n];
 }
 
-static int read_tenant(const xmlNode *node, Domain *domain, char **reterr) {
+static int read_tenant(const XmlNode *node, Domain *domain, char **reterr) {
         int r;
 
         r = xml_attribute_copy(node, "tenant", &domain->tenant);
@@ -182,7 +180,7 @@ static int read_tenant(const xmlNode *node, Domain *domain, char **reterr) {
         return 0;
 }
 
-static int read_children(const xmlNode *node, bool started, Domain *domain, char **reterr) {
+static int read_children(const XmlNode *node, bool started, Domain *domain, char **reterr) {
         int r;
 
         XML_FOR_EACH(fallback, node, DOMAIN_XMLNS, "fallback") {
@@ -198,7 +196,7 @@ static int read_children(const xmlNode *node, bool started, Domain *domain, char
         return 0;
 }
 
-static int read_viommu(const xmlNode *node, bool started, Domain *domain, char **reterr) {
+static int read_viommu(const XmlNode *node, bool started, Domain *domain, char **reterr) {
         int r;
 
         r = check_attributes(node, (const char *const[]){ "tier", "otherwise", "tenant", NULL },
@@ -222,14 +220,14 @@ static int read_viommu(const xmlNode *node, bool started, Domain *domain, char *
         return read_children(node, started, domain, reterr);
 }
 
-int domain_request_read(const xmlNode *root, bool started, Domain *domain, char **reterr) {
-        const xmlNode *metadata = xml_child(root, NULL, "metadata"), *request;
+int domain_request_read(const XmlNode *root, bool started, Domain *domain, char **reterr) {
+        const XmlNode *metadata = xml_child(root, NULL, "metadata"), *request;
 
         request = domain_request_find(root);
         /* What is in this namespace and no request is one that was mistyped. */
-        for (const xmlNode *n = metadata ? metadata->children : NULL; n; n = n->next) {
-                if (n->type != XML_ELEMENT_NODE || !n->ns || n == request ||
-                    !streq((const char *)n->ns->href, DOMAIN_XMLNS))
+        for (const XmlNode *n = metadata ? metadata->children : NULL; n; n = n->next) {
+                if (n->kind != XML_ELEMENT || !n->xmlns || n == request ||
+                    !streq(n->xmlns, DOMAIN_XMLNS))
                         continue;
                 if (xml_is(n, DOMAIN_XMLNS, "viommu"))
                         return xml_refuse(reterr, n, "There is a request already; one is enough.");

@@ -7,8 +7,8 @@
 #include "domain/xml.h"
 
 /* The <viommu> element of @domain, the root of the document. NULL: there is none; the first one, if there are several. */
-xmlNode *domain_request_find(const xmlNode *domain);
+const XmlNode *domain_request_find(const XmlNode *domain);
 
 /* Reads the request, if there is one, into @domain, whose functions are known already; of one that is @started it may name others.
  * Returns 0; -EINVAL with a sentence in *reterr; -ENOMEM. */
-int domain_request_read(const xmlNode *root, bool started, Domain *domain, char **reterr);
+int domain_request_read(const XmlNode *root, bool started, Domain *domain, char **reterr);

@@ -5,15 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-/* Where an element is, as places in the text. */
-typedef struct Place {
-        size_t start;       /* of "<name" */
-        size_t tag_end;     /* after the ">" of the start tag */
-        size_t content_end; /* of "</name"; of an empty element tag, tag_end */
-        size_t end;         /* after all of it */
-        size_t parent;      /* as an index; SIZE_MAX: none */
-} Place;
-
 typedef struct Splice {
         size_t at, n_removed;
         char *text;
@@ -23,8 +14,6 @@ typedef struct Splice {
 struct Splicer {
         const char *text;
         size_t length;
-        Place *places; /* in the order of the document; a node's _private is its index */
-        size_t n_places;
         Splice *splices;
         size_t n_splices;
 };
@@ -37,136 +26,14 @@ static bool is_space(char c) {
         return is_blank(c) || c == '\r' || c == '\n';
 }
 
-/* Whether the text has @what at @at. */
-static bool at(const Splicer *s, size_t position, const char *what) {
-        size_t n = strlen(what);
-
-        return s->length - position >= n && memcmp(s->text + position, what, n) == 0;
-}
-
-/* The place after the next @what from @position on, or the end of the text. */
-static size_t after(const Splicer *s, size_t position, const char *what) {
-        const char *p = memmem(s->text + position, s->length - position, what, strlen(what));
-
-        return p ? (size_t)(p - s->text) + strlen(what) : s->length;
-}
-
-/* The place after the ">" of the tag at @position; one in quotes is none. */
-static size_t after_tag(const Splicer *s, size_t position) {
-        char quote = '\0';
-
-        for (; position < s->length; position++) {
-                char c = s->text[position];
-
-                if (quote)
-                        quote = c == quote ? '\0' : quote;
-                else if (c == '"' || c == '\'')
-                        quote = c;
-                else if (c == '>')
-                        return position + 1;
-        }
-        return s->length;
-}
-
-/* Finds all elements. */
-static void scan(Splicer *s) {
-        size_t open = SIZE_MAX, position = 0;
-
-        for (;;) {
-                const char *p = memchr(s->text + position, '<', s->length - position);
-
-                if (!p)
-                        return;
-                position = (size_t)(p - s->text);
-                if (at(s, position, "<!--"))
-                        position = after(s, position + strlen("<!--"), "-->");
-                else if (at(s, position, "<![CDATA["))
-                        position = after(s, position, "]]>");
-                else if (at(s, position, "<?"))
-                        position = after(s, position, "?>");
-                else if (at(s, position, "</")) {
-                        Place *place = open == SIZE_MAX ? NULL : s->places + open;
-
-                        if (!place) /* not with a well-formed text */
-                                return;
-                        place->content_end = position;
-                        position = place->end = after_tag(s, position);
-                        open = place->parent;
-                } else {
-                        size_t index = s->n_places++;
-                        Place *place = s->places + index;
-
-                        place->start = position;
-                        place->parent = open;
-                        position = place->tag_end = after_tag(s, position);
-                        place->content_end = place->end = position;
-                        if (s->text[position - 2] != '/')
-                                open = index;
-                }
-        }
-}
-
-/* The next element in the order of the document. */
-static xmlNode *next_element(xmlNode *node) {
-        xmlNode *next = node->children;
-
-        for (;;) {
-                for (; next; next = next->next)
-                        if (next->type == XML_ELEMENT_NODE)
-                                return next;
-                next = node->next;
-                node = node->parent;
-                if (node->type != XML_ELEMENT_NODE) /* the document: that was its root */
-                        return NULL;
-        }
-}
-
-/* Whether the text has the name of @node at @place. */
-static bool is_at(const Splicer *s, const xmlNode *node, const Place *place) {
-        const char *prefix = node->ns ? (const char *)node->ns->prefix : NULL;
-        size_t position = place->start + 1;
-
-        if (prefix) {
-                if (!at(s, position, prefix) || !at(s, position + strlen(prefix), ":"))
-                        return false;
-                position += strlen(prefix) + 1;
-        }
-        return at(s, position, (const char *)node->name);
-}
-
-/* Ties the elements of the tree to their places. */
-static bool tie(Splicer *s, xmlDoc *doc) {
-        size_t n = 0;
-
-        for (xmlNode *node = xmlDocGetRootElement(doc); node; node = next_element(node), n++) {
-                if (n >= s->n_places || !is_at(s, node, s->places + n))
-                        return false;
-                node->_private = s->places + n;
-        }
-        return n == s->n_places;
-}
-
-int splicer_new(const char *text, size_t length, xmlDoc *doc, Splicer **ret, char **reterr) {
-        _cleanup_(splicer_freep) Splicer *s = new0(Splicer, 1);
-        size_t n = 1;
+int splicer_new(const char *text, size_t length, Splicer **ret) {
+        Splicer *s = new0(Splicer, 1);
 
         if (!s)
                 return -ENOMEM;
         s->text = text;
         s->length = length;
-        for (size_t i = 0; i < length; i++)
-                n += text[i] == '<';
-        s->places = new0(Place, n);
-        if (!s->places)
-                return -ENOMEM;
-
-        scan(s);
-        if (!tie(s, doc)) {
-                *reterr = strdup(
-                        "The elements of the domain's XML cannot be told apart; edit it by hand.");
-                return *reterr ? -EINVAL : -ENOMEM;
-        }
-        *ret = TAKE_PTR(s);
+        *ret = s;
         return 0;
 }
 
@@ -176,14 +43,8 @@ Splicer *splicer_free(Splicer *s) {
         for (size_t i = 0; i < s->n_splices; i++)
                 free(s->splices[i].text);
         free(s->splices);
-        free(s->places);
         free(s);
         return NULL;
-}
-
-static const Place *place_of(const xmlNode *node) {
-        assert(node->_private);
-        return node->_private;
 }
 
 /* Puts @text, which it takes over, in place of @n_removed bytes. */
@@ -243,16 +104,16 @@ static char *indented(const char *lines, const char *indent, size_t n_indent, co
         return text;
 }
 
-static int append_lines(Splicer *s, const xmlNode *parent, const char *lines) {
-        const Place *place = place_of(parent);
+static int append_lines(Splicer *s, const XmlNode *parent, const char *lines) {
+        const XmlPlace *place = &parent->place;
         _cleanup_free_ char *end = NULL;
-        const xmlNode *child = xmlFirstElementChild((xmlNode *)parent);
+        const XmlNode *child = xml_first_element(parent);
         size_t n_outer, n_inner = 0, from, to = place->content_end;
         const char *outer = indent_of(s, place->start, &n_outer), *inner = outer, *more = "";
 
         /* As deep as the other children, or else two deeper than the parent. */
         if (child)
-                inner = indent_of(s, place_of(child)->start, &n_inner);
+                inner = indent_of(s, child->place.start, &n_inner);
         if (n_inner == 0) {
                 inner = outer;
                 n_inner = n_outer;
@@ -294,7 +155,7 @@ static int append_lines(Splicer *s, const xmlNode *parent, const char *lines) {
         return splice(s, from, 0, indented(lines, inner, n_inner, more, strempty(end)));
 }
 
-int splicer_append(Splicer *s, const xmlNode *parent, const char *format, ...) {
+int splicer_append(Splicer *s, const XmlNode *parent, const char *format, ...) {
         _cleanup_free_ char *lines = NULL;
         va_list ap;
         int r;
@@ -309,8 +170,8 @@ int splicer_append(Splicer *s, const xmlNode *parent, const char *format, ...) {
         return append_lines(s, parent, lines);
 }
 
-int splicer_insert_after(Splicer *s, const xmlNode *node, const char *format, ...) {
-        const Place *place = place_of(node);
+int splicer_insert_after(Splicer *s, const XmlNode *node, const char *format, ...) {
+        const XmlPlace *place = &node->place;
         _cleanup_free_ char *lines = NULL;
         const char *indent;
         size_t n_indent;
@@ -328,8 +189,8 @@ int splicer_insert_after(Splicer *s, const xmlNode *node, const char *format, ..
         return splice(s, place->end, 0, indented(lines, indent, n_indent, "", ""));
 }
 
-int splicer_replace(Splicer *s, const xmlNode *node, const char *lines) {
-        const Place *place = place_of(node);
+int splicer_replace(Splicer *s, const XmlNode *node, const char *lines) {
+        const XmlPlace *place = &node->place;
         _cleanup_free_ char *text = NULL;
         const char *indent;
         size_t n_indent;
@@ -342,8 +203,8 @@ int splicer_replace(Splicer *s, const xmlNode *node, const char *lines) {
         return splice(s, place->start, place->end - place->start, strdup(text + 1 + n_indent));
 }
 
-int splicer_remove(Splicer *s, const xmlNode *node) {
-        const Place *place = place_of(node);
+int splicer_remove(Splicer *s, const XmlNode *node) {
+        const XmlPlace *place = &node->place;
         size_t start = place->start;
 
         while (is_blank(s->text[start - 1]))
@@ -355,8 +216,8 @@ int splicer_remove(Splicer *s, const xmlNode *node) {
         return splice(s, start, place->end - start, strdup(""));
 }
 
-int splicer_attribute(Splicer *s, const xmlNode *node, const char *name, const char *value) {
-        const Place *place = place_of(node);
+int splicer_attribute(Splicer *s, const XmlNode *node, const char *name, const char *value) {
+        const XmlPlace *place = &node->place;
         size_t p = place->start + 1, end;
         char quote = '\'', *text = NULL;
 

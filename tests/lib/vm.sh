@@ -34,12 +34,6 @@ make_vm_payload() {
                 grep -qE "/s?bin/$(basename "$program")$" tests/lib/installed-files || cp "$program" "$folder" || return 1
         done
         cp tests/vm/cases/lib/* "$folder"
-
-        # Debian gives these another name with each release; the VM's have one that nothing built here looks for.
-        folder=$vm_payload/usr/lib/$(gcc -print-multiarch)
-        mkdir -p "$folder"
-        find "$destination" -type f -perm -100 -exec ldd {} + | awk '$1 ~ /^lib(xml2|icu)/ { print $3 }' | sort -u |
-                xargs -r cp -L -t "$folder"
 }
 
 # Each executable of tests/vm/cases runs in the VM, with the project installed there. A line "# boot: ARGUMENTS" in it is

@@ -364,16 +364,18 @@ static void no_domains(void **state) {
                 const char *xml, *says;
         } cases[] = {
                 { "", "domain's XML" },
-                { "hello", "Line 1 of the domain's XML: Start tag expected" },
+                { "hello", "Line 1 of the domain's XML: syntax error." },
                 { "<domain", "Line 1 of the domain's XML: " },
                 { "<domain><name>a</name>", "Line 1 of the domain's XML: " },
-                { "<domain>\n\n</doman>",
-                  "Line 3 of the domain's XML: Opening and ending tag mismatch" },
-                { "<domain><name>a</name></domain><domain/>", "Extra content" },
-                { "<domain><name>&e;</name></domain>", "Entity 'e' not defined" },
+                { "<domain>\n\n</doman>", "Line 3 of the domain's XML: mismatched tag." },
+                { "<domain><name>a</name></domain><domain/>", "junk after document element" },
+                { "<domain><name>&e;</name></domain>", "undefined entity" },
                 { "<domain><name>a\x01</name></domain>", "Line 1 of the domain's XML: " },
                 { "<domain><name>\xff</name></domain>", "Line 1 of the domain's XML: " },
-                { "<q:domain><name>a</name></q:domain>", "A domain's XML begins with <domain>." },
+                { "<q:domain><name>a</name></q:domain>",
+                  "Line 1 of the domain's XML: unbound prefix." },
+                { "<q:domain xmlns:q='urn:x'><name>a</name></q:domain>",
+                  "A domain's XML begins with <domain>." },
                 { "<network><name>a</name></network>",
                   "<network> in line 1 of the domain's XML: A domain's XML begins with <domain>." },
                 { "<domain xmlns='urn:x'><name>a</name></domain>", "begins with <domain>" },
@@ -489,7 +491,18 @@ static void sizes(void **state) {
         for (size_t i = 0; i < 100000; i++)
                 n += (size_t)sprintf(xml + n, "<domain>");
         assert_error(domain_parse(xml, n, &d, &error), EINVAL);
-        assert_contains(error, "Line 1 of the domain's XML: ");
+        assert_contains(error, "Line 1 of the domain's XML: elements are nested deeper than 256.");
+        free(TAKE_PTR(error));
+
+        /* as deep as anything may be */
+        n = (size_t)sprintf(xml, "<domain><name>a</name>");
+        for (size_t i = 1; i < 256; i++)
+                n += (size_t)sprintf(xml + n, "<a>");
+        for (size_t i = 1; i < 256; i++)
+                n += (size_t)sprintf(xml + n, "</a>");
+        n += (size_t)sprintf(xml + n, "</domain>");
+        assert_ok(domain_parse(xml, n, &d, &error));
+        domain_done(&d);
 }
 
 static void many_functions(void **state) {
