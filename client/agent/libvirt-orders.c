@@ -6,6 +6,9 @@
 
 #include "base/log.h"
 
+/* An event comes while libvirt is still about what it tells of; a start does not have to share the machine with us. */
+#define LOOK_AFTER_MSEC 300
+
 static bool error_is(int code) {
         const virError *e = virGetLastError();
 
@@ -152,6 +155,13 @@ static void look(Libvirt *lv, sd_id128_t uuid, bool devices) {
         (void)virDomainFree(domain);
 }
 
+uint64_t libvirt_now_msec(void) {
+        struct timespec ts;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
 void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices) {
         Look *grown;
 
@@ -166,13 +176,18 @@ void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices) {
                 return;
         }
         lv->looks = grown;
+        if (lv->n_looks == 0)
+                lv->look_at_msec = libvirt_now_msec() + LOOK_AFTER_MSEC;
         grown[lv->n_looks++] = (Look){ .uuid = uuid, .devices = devices };
 }
 
 void libvirt_look_due(Libvirt *lv) {
-        Look *looks = TAKE_PTR(lv->looks);
+        Look *looks;
         size_t n = lv->n_looks;
 
+        if (n == 0 || libvirt_now_msec() < lv->look_at_msec)
+                return;
+        looks = TAKE_PTR(lv->looks);
         lv->n_looks = 0;
         for (size_t i = 0; i < n && lv->connection && !lv->lost; i++)
                 look(lv, looks[i].uuid, looks[i].devices);

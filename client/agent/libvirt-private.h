@@ -65,8 +65,12 @@ struct Libvirt {
         int dead_end; /* what is associated in place of a spent context */
         Look *looks;
         size_t n_looks;
+        uint64_t look_at_msec; /* when the first of them was asked for, and a little */
         bool stopping;
 };
+
+/* CLOCK_MONOTONIC. */
+uint64_t libvirt_now_msec(void);
 
 /* The message of the last error of this thread; valid until the next call into libvirt. */
 const char *libvirt_error(void);
@@ -78,13 +82,13 @@ void libvirt_tell(Libvirt *lv, News *news);
 /* The connection is of no use any more: the loop closes it. */
 void libvirt_lose(Libvirt *lv, const char *reason);
 
-/* Has a domain looked at soon. */
+/* Has a domain looked at soon: after what libvirt is doing with it, and once for all events of it. */
 void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices);
 
 /* Looks at all domains, tells of each, and then that it was all. Loses the connection when it cannot. */
 void libvirt_list_all(Libvirt *lv);
 
-/* Looks at those that are due. */
+/* Looks at those that are to be looked at, when it is time. */
 void libvirt_look_due(Libvirt *lv);
 
 void libvirt_carry_out(Libvirt *lv, Order *order);

@@ -247,15 +247,8 @@ static void tell_connected(Libvirt *lv) {
         tell_text(lv, NEWS_CONNECTED, text ?: lv->uri);
 }
 
-static uint64_t now_msec(void) {
-        struct timespec ts;
-
-        (void)clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static void connect_later(Libvirt *lv) {
-        lv->connect_at_msec = now_msec() + lv->pause_msec;
+        lv->connect_at_msec = libvirt_now_msec() + lv->pause_msec;
         lv->pause_msec = MIN(lv->pause_msec * 2, PAUSE_MAX_MSEC);
 }
 
@@ -334,15 +327,14 @@ static void on_error(void *userdata, virErrorPtr error) {
         (void)error;
 }
 
-/* Waits for orders, or until it is time to connect. */
+/* Waits for orders, or until it is time to connect or to look. */
 static void wait_for_work(const Libvirt *lv) {
         struct pollfd p = { .fd = lv->orders.fd, .events = POLLIN };
-        uint64_t now = now_msec();
+        uint64_t now = libvirt_now_msec(),
+                 at = lv->connection ? lv->look_at_msec : lv->connect_at_msec;
+        int timeout = at > now ? (int)(at - now) : 0;
 
-        (void)poll(&p, 1,
-                   lv->connection              ? -1
-                   : lv->connect_at_msec > now ? (int)(lv->connect_at_msec - now)
-                                               : 0);
+        (void)poll(&p, 1, lv->connection && lv->n_looks == 0 ? -1 : timeout);
 }
 
 static void *run(void *userdata) {
@@ -353,7 +345,7 @@ static void *run(void *userdata) {
                 take_orders(lv);
                 if (lv->stopping)
                         break;
-                if (!lv->connection && now_msec() >= lv->connect_at_msec)
+                if (!lv->connection && libvirt_now_msec() >= lv->connect_at_msec)
                         connect_now(lv);
                 libvirt_look_due(lv);
                 check_connection(lv);
