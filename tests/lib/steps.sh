@@ -39,16 +39,56 @@ has_failed() {
         [[ $failed_steps == *" $1 "* ]]
 }
 
-# step NAME COMMAND...: runs the command, its output goes to the log.
-step() {
-        local name=$1 begin=$SECONDS log=$logs/${1//[ \/]/-}.log
-        shift
-        if "$@" >"$log" 2>&1 </dev/null; then
-                passed "$name" "$((SECONDS - begin))"
+log_of() {
+        printf '%s/%s.log\n' "$logs" "${1//[ \/]/-}"
+}
+
+# verdict NAME CODE SECONDS: of a command whose output is in the step's log. Fails where the command did.
+verdict() {
+        if [[ $2 == 0 ]]; then
+                passed "$1" "$3"
         else
-                failed "$name" "$log"
+                failed "$1" "$(log_of "$1")"
                 return 1
         fi
+}
+
+# step NAME COMMAND...: runs the command, its output goes to the log.
+step() {
+        local name=$1 begin=$SECONDS log code=0
+        log=$(log_of "$name")
+        shift
+        "$@" >"$log" 2>&1 </dev/null || code=$?
+        verdict "$name" "$code" $((SECONDS - begin))
+}
+
+# step_begin NAME COMMAND...: the same in the background, beside at most $side_by_side - 1 others; steps_wait waits for all of them.
+declare -A step_names=() step_begins=()
+side_by_side=$jobs
+
+step_begin() {
+        local name=$1 log
+        log=$(log_of "$name")
+        shift
+        [[ ${#step_names[@]} -lt $side_by_side ]] || step_wait
+        start "$@" >"$log" 2>&1 </dev/null
+        step_names[$started]=$name
+        step_begins[$started]=$SECONDS
+}
+
+# Waits for one of them.
+step_wait() {
+        local pid code=0
+        wait -n -p pid "${!step_names[@]}" || code=$?
+        forget "$pid"
+        verdict "${step_names[$pid]}" "$code" $((SECONDS - step_begins[$pid]))
+        unset "step_names[$pid]" "step_begins[$pid]"
+}
+
+steps_wait() {
+        while [[ ${#step_names[@]} -gt 0 ]]; do
+                step_wait
+        done
 }
 
 # ctest_step NAME PRESET ARGUMENT...: the tests of a build, each counted by itself. No test at all is a failure, and so is

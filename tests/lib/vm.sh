@@ -41,6 +41,7 @@ make_vm_payload() {
 # once. There is no skipping: no case at all is a failure.
 vm_steps() {
         local case arguments name n=0
+        side_by_side=$(vm_side_by_side)
         if has_failed vm-prepare || has_failed install; then
                 failed "vm: not run, as there is no VM or nothing to install in it"
                 return 1
@@ -52,10 +53,16 @@ vm_steps() {
                         n=$((n + 1))
                         name=vm/$(basename "$case")${arguments:+ $arguments}
                         # shellcheck disable=SC2086 # several words
-                        vm_step "$name" "$case" $arguments
+                        vm_step_begin "$name" "$case" $arguments
                 done < <(vm_boots "$case")
         done
+        steps_wait
         [[ $n -gt 0 ]] || failed "vm: no cases in tests/vm/cases"
+}
+
+# How many of them have room beside each other: two processors' work each at times, mostly one's, and up to 6 GiB.
+vm_side_by_side() {
+        awk -v n="$jobs" '$1 == "MemAvailable:" { m = int($2 / (6 * 1024 * 1024)) } END { n = m < n ? m : n; print n > 1 ? n : 1 }' /proc/meminfo
 }
 
 # Prints the arguments of each boot of a case, an empty line for none.
@@ -69,10 +76,10 @@ vm_boots() {
         fi
 }
 
-vm_step() {
+vm_step_begin() {
         local name=$1 case=$2 folder
         shift 2
         folder=$logs/${name//[ \/]/-}
-        step "$name" run tests/vm/boot --payload "$destination" --payload "$vm_payload" \
+        step_begin "$name" tests/vm/boot --payload "$destination" --payload "$vm_payload" \
                 --script "$case" --results "$folder" "$@"
 }
