@@ -76,7 +76,8 @@ int main(int argc, char **argv) {
                                  .required = arguments.config };
         r = linux_kernel_new(&kernel);
         if (r < 0) {
-                log_msg(LOG_ERR, "Cannot look at this host: %s", strerror(-r));
+                log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
+                          "Cannot look at this host: %s", strerror(-r));
                 return EXIT_FAILURE;
         }
         return run(kernel, &source, getenv("RUNTIME_DIRECTORY"), arguments.bus, NULL) < 0

@@ -22,8 +22,9 @@ static int load_config(const ConfigSource *source, Config *ret) {
         if (r == -ENOENT && !source->required)
                 return 0;
         if (r < 0)
-                log_msg(LOG_ERR, "Cannot use the configuration %s: %s", source->path,
-                        problem_is_set(&p) ? p.text : strerror(-r));
+                log_event(LOG_ERR, MESSAGE_CONFIG_REFUSED, NULL,
+                          "Cannot use the configuration %s: %s", source->path,
+                          problem_is_set(&p) ? p.text : strerror(-r));
         return r;
 }
 
@@ -41,8 +42,8 @@ static int on_reload(sd_event_source *s, const struct signalfd_siginfo *si, void
         (void)si;
         r = manager_reload(userdata, &p);
         if (r < 0)
-                log_msg(LOG_ERR, "The old configuration stays: %s",
-                        problem_is_set(&p) ? p.text : strerror(-r));
+                log_event(LOG_ERR, MESSAGE_CONFIG_REFUSED, NULL, "The old configuration stays: %s",
+                          problem_is_set(&p) ? p.text : strerror(-r));
         return 0;
 }
 
@@ -79,7 +80,7 @@ static void log_problems(const Manager *m) {
         if (inventory_describe_problems(m->inventory, &problems) < 0)
                 return;
         for (char **p = problems; *p; p++)
-                log_msg(LOG_WARNING, "%s", *p);
+                log_event(LOG_WARNING, MESSAGE_HOST_LACKS, &(LogFields){ .reason = *p }, "%s", *p);
         inventory_problems_free(problems);
 }
 
@@ -97,8 +98,8 @@ static int open_ground(const char *runtime_dir, ManagerGround *ret) {
         }
         r = state_store_open(runtime_dir, &ret->records);
         if (r < 0)
-                log_msg(LOG_ERR, "Cannot use the runtime directory %s: %s", runtime_dir,
-                        strerror(-r));
+                log_event(LOG_ERR, MESSAGE_START_FAILED, NULL,
+                          "Cannot use the runtime directory %s: %s", runtime_dir, strerror(-r));
         else if (!fdstore_is_there(ret->fdstore))
                 log_msg(LOG_NOTICE,
                         "No service manager keeps descriptors: VMs will not survive a restart.");
@@ -147,13 +148,15 @@ int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, con
         if (r >= 0)
                 r = start_manager(event, &ground, source, &manager);
         if (r < 0) {
-                log_msg(LOG_ERR, "Cannot start: %s", strerror(-r));
+                log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
+                          "Cannot start: %s", strerror(-r));
                 return r;
         }
 
         r = bus_start(&bus, manager, address, extra);
         if (r < 0)
-                log_msg(LOG_ERR, "Cannot get on the bus as %s: %s", BUS_NAME, strerror(-r));
+                log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
+                          "Cannot get on the bus as %s: %s", BUS_NAME, strerror(-r));
         else {
                 log_problems(manager);
                 (void)sd_notify(false, "READY=1\nSTATUS=Serving.");

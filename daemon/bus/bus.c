@@ -142,7 +142,8 @@ static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
         (void)m;
         (void)error;
-        log_msg(LOG_ERR, "The connection to the bus is lost, starting again.");
+        log_event(LOG_ERR, MESSAGE_BUS_LOST, NULL,
+                  "The connection to the bus is lost, starting again.");
         return sd_event_exit(bus->manager->event, -ECONNRESET);
 }
 

@@ -93,12 +93,19 @@ static void attach_done(Operation *op) {
                 const Claim *claim = claims_find(vm->manager, function);
 
                 if (op->result >= 0)
-                        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Attached %s.",
-                               PCI_ADDRESS_STRING(function));
+                        log_event(LOG_INFO, MESSAGE_FUNCTION_ATTACHED,
+                                  &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                                .name = vm->name,
+                                                .function = PCI_ADDRESS_STRING(function) },
+                                  "Attached %s.", PCI_ADDRESS_STRING(function));
                 else if (op->stuck)
-                        log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                               "Attaching %s failed and could not be undone: it stays charged.",
-                               PCI_ADDRESS_STRING(function));
+                        log_event(LOG_ERR, MESSAGE_FUNCTION_STUCK,
+                                  &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                                .name = vm->name,
+                                                .function = PCI_ADDRESS_STRING(function),
+                                                .reason = op->problem.text },
+                                  "Attaching %s failed and could not be undone: it stays charged.",
+                                  PCI_ADDRESS_STRING(function));
                 else if (claim && claim->vm == vm && !context_find_function(&vm->context, function))
                         claims_remove(vm->manager, function);
         }

@@ -79,10 +79,11 @@ int manager_set_bus(Manager *m, sd_id128_t id) {
         m->bus_id = id;
         r = record_store(m, RECORD_BUS, id, "{}");
         if (r < 0)
-                log_msg(LOG_WARNING,
-                        "It cannot be written down which bus this is: if it starts again, an old "
-                        "name may be taken for a new one (%s).",
-                        strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_RECORDS_FAILING,
+                          &(LogFields){ .reason = strerror(-r) },
+                          "It cannot be written down which bus this is: if it starts again, an old "
+                          "name may be taken for a new one (%s).",
+                          strerror(-r));
         return 0;
 }
 

@@ -128,8 +128,11 @@ static void detach_done(Operation *op) {
         if (detach->gone) {
                 claims_remove(vm->manager, &detach->function);
                 receipt_give_back(vm->receipt, &detach->freed);
-                log_vm(LOG_INFO, VM_UUID_STRING(vm), "Detached %s.",
-                       PCI_ADDRESS_STRING(&detach->function));
+                log_event(LOG_INFO, MESSAGE_FUNCTION_DETACHED,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                        .name = vm->name,
+                                        .function = PCI_ADDRESS_STRING(&detach->function) },
+                          "Detached %s.", PCI_ADDRESS_STRING(&detach->function));
         }
         detach_retry_later(vm);
         demand_set_done(&detach->freed);

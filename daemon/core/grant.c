@@ -127,9 +127,12 @@ static void fail(Operation *op, Reservation *reservation) {
                 vm->announced = true;
                 memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
                 vm_move(vm, VM_EVENT_STUCK);
-                log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                       "Creating failed and could not be undone, quarantined: %s",
-                       vm->state_reason);
+                log_event(LOG_ERR, MESSAGE_VM_QUARANTINED,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                        .name = vm->name,
+                                        .reason = vm->state_reason },
+                          "Creating failed and could not be undone, quarantined: %s",
+                          vm->state_reason);
                 if (vm->manager->observer.vm_added)
                         vm->manager->observer.vm_added(vm->manager->observer.userdata, vm);
                 return;
@@ -190,11 +193,12 @@ static void done(Operation *op) {
         }
 
         vm->announced = true;
-        log_vm(LOG_INFO, VM_UUID_STRING(vm),
-               "Admitted VM \"%s\": tier %s, handover %s, %zu function(s), %zu vIOMMU(s).",
-               vm->name, vm_tier_to_string(vm->context.tier),
-               vm_handover_to_string(vm->context.handover), vm->context.n_functions,
-               vm->context.n_viommus);
+        log_event(LOG_INFO, MESSAGE_VM_ADMITTED,
+                  &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name },
+                  "Admitted VM \"%s\": tier %s, handover %s, %zu function(s), %zu vIOMMU(s).",
+                  vm->name, vm_tier_to_string(vm->context.tier),
+                  vm_handover_to_string(vm->context.handover), vm->context.n_functions,
+                  vm->context.n_viommus);
         if (m->observer.vm_added)
                 m->observer.vm_added(m->observer.userdata, vm);
 }

@@ -39,9 +39,13 @@ static void report_lost(Manager *m, const HostScan *before) {
                         was = pci_address_equal(&before->functions[i].address, &claim->function);
                 if (is == was || !claim->vm)
                         continue;
-                log_vm(is ? LOG_INFO : LOG_WARNING, VM_UUID_STRING(claim->vm),
-                       "%s has %s the host.", PCI_ADDRESS_STRING(&claim->function),
-                       is ? "come back to" : "gone from");
+                log_event(is ? LOG_INFO : LOG_WARNING,
+                          is ? MESSAGE_FUNCTION_BACK : MESSAGE_FUNCTION_GONE,
+                          &(LogFields){ .vm = VM_UUID_STRING(claim->vm),
+                                        .name = claim->vm->name,
+                                        .function = PCI_ADDRESS_STRING(&claim->function) },
+                          "%s has %s the host.", PCI_ADDRESS_STRING(&claim->function),
+                          is ? "come back to" : "gone from");
                 manager_notify_vm(claim->vm);
         }
 }
@@ -67,8 +71,8 @@ static void rescan_done(Job *job) {
                         m->observer.host_changed(m->observer.userdata);
                 manager_notify_capacity(m);
         } else if (!m->stopping && !m->rescan_failing)
-                log_msg(LOG_WARNING, "Cannot read the host's functions anew, trying again: %s",
-                        strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_HOST_UNREAD, NULL,
+                          "Cannot read the host's functions anew, trying again: %s", strerror(-r));
 
         host_scan_free(rescan->scan);
         free(rescan);
@@ -117,7 +121,8 @@ static int on_watch(sd_event_source *s, int fd, uint32_t revents, void *userdata
         (void)revents;
         r = m->kernel->ops->watch_drain(m->kernel, &changed);
         if (r < 0)
-                log_msg(LOG_WARNING, "Cannot read the host's device events: %s", strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_HOST_UNREAD, NULL,
+                          "Cannot read the host's device events: %s", strerror(-r));
         if (changed || r < 0)
                 rescan_later(m, RESCAN_DELAY_USEC);
         return 0;
@@ -135,7 +140,8 @@ int hotplug_start(Manager *m) {
 
         r = m->kernel->ops->watch(m->kernel, &fd);
         if (r < 0) {
-                log_msg(LOG_WARNING, "Cannot watch for devices that come and go: %s", strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_HOST_UNREAD, NULL,
+                          "Cannot watch for devices that come and go: %s", strerror(-r));
                 return 0;
         }
         return sd_event_add_io(m->event, &m->watch, fd, EPOLLIN, on_watch, m);
@@ -148,11 +154,18 @@ int hotplug_unplug_wanted(Vm *vm, const PciAddress *function) {
         if (!f || f->draining || !vm_is_alive(vm))
                 return 0;
 
-        log_vm(LOG_WARNING, VM_UUID_STRING(vm), "The host wants %s back: it is detached.",
-               PCI_ADDRESS_STRING(function));
+        log_event(LOG_WARNING, MESSAGE_FUNCTION_WANTED,
+                  &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                .name = vm->name,
+                                .function = PCI_ADDRESS_STRING(function) },
+                  "The host wants %s back: it is detached.", PCI_ADDRESS_STRING(function));
         r = vm_detach_function(vm, function, NULL, NULL, NULL, NULL);
         if (r < 0)
-                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Cannot detach %s yet: %s",
-                       PCI_ADDRESS_STRING(function), strerror(-r));
+                log_event(LOG_ERR, MESSAGE_FUNCTION_STUCK,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                        .name = vm->name,
+                                        .function = PCI_ADDRESS_STRING(function),
+                                        .reason = strerror(-r) },
+                          "Cannot detach %s yet: %s", PCI_ADDRESS_STRING(function), strerror(-r));
         return r;
 }

@@ -36,10 +36,11 @@ void level_save(Manager *m, const HostIommu *iommu) {
         if (r >= 0)
                 r = record_store(m, RECORD_LEVEL, id_of(iommu->info.index), body);
         if (r < 0)
-                log_msg(LOG_WARNING,
-                        "The kernel level of %s cannot be written down, the next daemon has to "
-                        "probe again: %s",
-                        iommu->info.name, strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_RECORDS_FAILING,
+                          &(LogFields){ .iommu = iommu->info.name, .reason = strerror(-r) },
+                          "The kernel level of %s cannot be written down, the next daemon has to "
+                          "probe again: %s",
+                          iommu->info.name, strerror(-r));
 }
 
 static bool apply(Manager *m, const StateEntry *entry) {

@@ -163,7 +163,7 @@ int manager_reload(Manager *m, Problem *reterr_problem) {
         r = manager_set_config(m, &config);
         if (r < 0)
                 return r;
-        log_msg(LOG_INFO, "The configuration has been read again.");
+        log_event(LOG_INFO, MESSAGE_CONFIG_READ, NULL, "The configuration has been read again.");
         manager_notify_capacity(m);
         if (m->observer.host_changed)
                 m->observer.host_changed(m->observer.userdata); /* tiers may have come or gone */

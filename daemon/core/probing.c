@@ -44,8 +44,10 @@ static void probing_done(Job *job) {
                         continue; /* it found out less than is known */
                 inventory_set_level(m->inventory, t->host_iommu, level, reason);
                 level_save(m, iommu);
-                log_msg(LOG_INFO, "%s is at kernel level \"%s\": %s", iommu->info.name,
-                        kernel_level_to_string(level), reason);
+                log_event(LOG_INFO, MESSAGE_KERNEL_LEVEL,
+                          &(LogFields){ .iommu = iommu->info.name, .reason = reason },
+                          "%s is at kernel level \"%s\": %s", iommu->info.name,
+                          kernel_level_to_string(level), reason);
         }
         if (m->observer.host_changed)
                 m->observer.host_changed(m->observer.userdata);

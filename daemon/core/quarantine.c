@@ -158,8 +158,11 @@ int manager_give_up_record(Manager *m, sd_id128_t uuid, OperationAnswer answer, 
                 free(let_go);
                 return record_refuse(m, r, p);
         }
-        log_msg(LOG_NOTICE, "The %s record of %s is given up, on an administrator's word.",
-                record_verdict_to_string(kept->verdict), SD_ID128_TO_UUID_STRING(uuid));
+        log_event(LOG_NOTICE, MESSAGE_RECORD_GIVEN_UP,
+                  &(LogFields){ .record = SD_ID128_TO_UUID_STRING(uuid),
+                                .reason = record_verdict_to_string(kept->verdict) },
+                  "The %s record of %s is given up, on an administrator's word.",
+                  record_verdict_to_string(kept->verdict), SD_ID128_TO_UUID_STRING(uuid));
         *kept = m->kept[--m->n_kept];
 
         *let_go = (LetGo){ .job = { .run = let_go_run, .done = let_go_done },

@@ -66,8 +66,9 @@ void record_forget(Manager *m, RecordKind kind, sd_id128_t id) {
 
         if (r >= 0)
                 return;
-        log_msg(LOG_WARNING, "Cannot remove the record %s of %s: %s", record_kind_to_string(kind),
-                SD_ID128_TO_UUID_STRING(id), strerror(-r));
+        log_event(LOG_WARNING, MESSAGE_RECORDS_FAILING, &(LogFields){ .reason = strerror(-r) },
+                  "Cannot remove the record %s of %s: %s", record_kind_to_string(kind),
+                  SD_ID128_TO_UUID_STRING(id), strerror(-r));
         grown = reallocarray(m->stale, m->n_stale + 1, sizeof(StaleRecord));
         if (!grown)
                 return; /* the next daemon finds that it says nothing */
@@ -173,7 +174,8 @@ static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         remove_stale(m);
         unstore_try_again(m);
         if (!m->records_failing)
-                log_msg(LOG_NOTICE, "What could not be written down before now is.");
+                log_event(LOG_NOTICE, MESSAGE_RECORDS_WORKING, NULL,
+                          "What could not be written down before now is.");
         return 0;
 }
 
@@ -203,8 +205,11 @@ void record_vm(Vm *vm) {
                 return;
         records_try_again(m);
         if (!was_failing)
-                log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                       "What has become of VM \"%s\" cannot be written down in %s: %s. A daemon "
-                       "that starts now would not know.",
-                       vm->name, state_store_get_path(m->records), strerror(-r));
+                log_event(LOG_ERR, MESSAGE_RECORDS_FAILING,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                        .name = vm->name,
+                                        .reason = strerror(-r) },
+                          "What has become of VM \"%s\" cannot be written down in %s: %s. A daemon "
+                          "that starts now would not know.",
+                          vm->name, state_store_get_path(m->records), strerror(-r));
 }

@@ -217,9 +217,11 @@ static void say(const Vm *vm, const RecoveryDecision *d) {
         };
 
         if (d->lost)
-                log_vm(LOG_WARNING, VM_UUID_STRING(vm),
-                       "VM \"%s\" has lost %s while the daemon was down. %s.", vm->name, d->lost,
-                       fates[d->verdict]);
+                log_event(LOG_WARNING, MESSAGE_VM_LOSSES,
+                          &(LogFields){
+                                  .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = d->lost },
+                          "VM \"%s\" has lost %s while the daemon was down. %s.", vm->name, d->lost,
+                          fates[d->verdict]);
 }
 
 /* Charges and claims what the VM holds, whatever there is left of it. */
@@ -355,18 +357,20 @@ static int keep(Manager *m, const StateEntry *entry, RecordVerdict verdict) {
 static int set_aside(Recovery *rec, const StateEntry *entry) {
         const char *kind = record_kind_to_string(entry->kind),
                    *id = SD_ID128_TO_UUID_STRING(entry->id);
+        const LogFields fields = { .record = id };
         int r;
 
         r = state_store_set_aside(rec->m->records, entry->kind, entry->id);
         if (r < 0)
-                log_msg(LOG_ERR, "The record %s of %s is damaged and cannot be set aside (%s).",
-                        kind, id, strerror(-r));
+                log_event(LOG_ERR, MESSAGE_RECORD_DAMAGED, &fields,
+                          "The record %s of %s is damaged and cannot be set aside (%s).", kind, id,
+                          strerror(-r));
         else
-                log_msg(LOG_ERR,
-                        "The record %s of %s is damaged. It is set aside in %s/damaged, and what "
-                        "was kept for it is let go: what a VMM "
-                        "still holds of it is not counted.",
-                        kind, id, state_store_get_path(rec->m->records));
+                log_event(LOG_ERR, MESSAGE_RECORD_DAMAGED, &fields,
+                          "The record %s of %s is damaged. It is set aside in %s/damaged, and what "
+                          "was kept for it is let go: what a VMM "
+                          "still holds of it is not counted.",
+                          kind, id, state_store_get_path(rec->m->records));
         return keep(rec->m, entry, RECORD_DAMAGED);
 }
 
@@ -404,11 +408,12 @@ static int on_record(void *userdata, const StateEntry *entry) {
                 record_forget(rec->m, entry->kind, entry->id);
                 return 0;
         case RECORD_NEWER:
-                log_msg(LOG_ERR,
-                        "The record %s of %s was written by a newer aviommud. It is kept, and "
-                        "nothing is granted as long as it is there: "
-                        "run that version again.",
-                        record_kind_to_string(entry->kind), SD_ID128_TO_UUID_STRING(entry->id));
+                log_event(LOG_ERR, MESSAGE_RECORD_NEWER,
+                          &(LogFields){ .record = SD_ID128_TO_UUID_STRING(entry->id) },
+                          "The record %s of %s was written by a newer aviommud. It is kept, and "
+                          "nothing is granted as long as it is there: "
+                          "run that version again.",
+                          record_kind_to_string(entry->kind), SD_ID128_TO_UUID_STRING(entry->id));
                 return keep(rec->m, entry, RECORD_NEWER);
         default:
                 return set_aside(rec, entry);
@@ -459,7 +464,8 @@ static int drop_name(Recovery *rec, const char *name) {
                 return keep_name(rec->m, name);
         r = fdstore_remove(rec->m->fdstore, name);
         if (r < 0)
-                log_msg(LOG_WARNING, "The service manager may keep a descriptor: %s", strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
+                          "The service manager may keep a descriptor: %s", strerror(-r));
         return 0;
 }
 
@@ -479,17 +485,18 @@ static int let_go(Recovery *rec) {
         if (r < 0 || rec->n_left == 0)
                 return r;
         if (has_newer(rec->m)) {
-                log_msg(LOG_WARNING,
-                        "%zu descriptor(s) may belong to the newer aviommud's records, they are "
-                        "kept.",
-                        rec->n_left);
+                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
+                          "%zu descriptor(s) may belong to the newer aviommud's records, they are "
+                          "kept.",
+                          rec->n_left);
                 return 0;
         }
 
         log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", rec->n_left);
         r = fdstore_barrier(rec->m->fdstore);
         if (r < 0)
-                log_msg(LOG_WARNING, "The service manager may keep some of them: %s", strerror(-r));
+                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
+                          "The service manager may keep some of them: %s", strerror(-r));
         return 0;
 }
 
@@ -507,8 +514,9 @@ int manager_recover(Manager *m) {
         if (r >= 0)
                 r = let_go(&rec);
         if (rec.n_adopted + rec.n_released + rec.n_dropped > 0)
-                log_msg(LOG_INFO, "Took on %zu VM(s); %zu more are taken down, and %zu were gone.",
-                        rec.n_adopted, rec.n_released, rec.n_dropped);
+                log_event(LOG_INFO, MESSAGE_RECOVERED, NULL,
+                          "Took on %zu VM(s); %zu more are taken down, and %zu were gone.",
+                          rec.n_adopted, rec.n_released, rec.n_dropped);
 
         for (size_t i = 0; i < rec.n_later; i++)
                 free(rec.later[i].body);

@@ -81,9 +81,13 @@ void release_quarantine(Operation *op) {
 
         memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));
         vm_move(vm, VM_EVENT_STUCK);
-        if (news)
-                log_vm(LOG_ERR, VM_UUID_STRING(vm), "Quarantined, it could not be taken down: %s",
-                       vm->state_reason[0] ? vm->state_reason : strerror(-op->result));
+        if (news) {
+                const char *why = vm->state_reason[0] ? vm->state_reason : strerror(-op->result);
+
+                log_event(LOG_ERR, MESSAGE_VM_QUARANTINED,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = why },
+                          "Quarantined, it could not be taken down: %s", why);
+        }
         try_again(vm);
 }
 
@@ -93,7 +97,10 @@ void release_finish(Vm *vm) {
         claims_remove_all(m, &vm->context);
         vm->receipt = receipt_done(vm->receipt);
         vm_move(vm, VM_EVENT_GONE);
-        log_vm(LOG_INFO, VM_UUID_STRING(vm), "Released VM \"%s\" (%s).", vm->name, vm->end_reason);
+        log_event(LOG_INFO, MESSAGE_VM_RELEASED,
+                  &(LogFields){
+                          .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = vm->end_reason },
+                  "Released VM \"%s\" (%s).", vm->name, vm->end_reason);
         if (vm->announced && m->observer.vm_removed)
                 m->observer.vm_removed(m->observer.userdata, vm, vm->end_reason);
         vm->announced = false;
@@ -144,8 +151,11 @@ void vm_drain(Vm *vm, const char *reason) {
         vm->end_reason = reason;
         r = submit(vm, reason, NULL, NULL, NULL);
         if (r < 0) {
-                log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                       "Cannot take the VM down now (%s), trying again.", strerror(-r));
+                log_event(LOG_ERR, MESSAGE_VM_STAYS,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm),
+                                        .name = vm->name,
+                                        .reason = strerror(-r) },
+                          "Cannot take the VM down now (%s), trying again.", strerror(-r));
                 try_again(vm);
         }
 }
@@ -153,8 +163,9 @@ void vm_drain(Vm *vm, const char *reason) {
 void vm_on_leash_ended(Leash *leash, const char *reason) {
         Vm *vm = container_of(leash, Vm, leash);
 
-        log_vm(LOG_INFO, VM_UUID_STRING(vm), "The leash of VM \"%s\" has ended (%s).", vm->name,
-               reason);
+        log_event(LOG_INFO, MESSAGE_LEASH_ENDED,
+                  &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = reason },
+                  "The leash of VM \"%s\" has ended (%s).", vm->name, reason);
         vm_drain(vm, reason);
 }
 

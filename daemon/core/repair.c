@@ -156,18 +156,24 @@ static void done(Operation *op) {
         const RepairOperation *repair = container_of(op, RepairOperation, op);
         Vm *vm = op->vm;
 
-        if (op->result < 0 && vm_is_alive(vm))
-                log_vm(LOG_ERR, VM_UUID_STRING(vm),
-                       "What an earlier daemon left half done for VM \"%s\" cannot be put right: "
-                       "%s",
-                       vm->name,
-                       problem_is_set(&op->problem) ? op->problem.text : strerror(-op->result));
+        if (op->result < 0 && vm_is_alive(vm)) {
+                const char *why = problem_is_set(&op->problem) ? op->problem.text
+                                                               : strerror(-op->result);
+
+                log_event(LOG_ERR, MESSAGE_VM_UNREPAIRED,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = why },
+                          "What an earlier daemon left half done for VM \"%s\" cannot be put "
+                          "right: %s",
+                          vm->name, why);
+        }
         if (repair->unclear)
-                log_vm(LOG_WARNING, VM_UUID_STRING(vm),
-                       "An earlier daemon died while it made a vIOMMU for VM \"%s\": whether it is "
-                       "there cannot be told, so it "
-                       "stays charged until the VM ends.",
-                       vm->name);
+                log_event(LOG_WARNING, MESSAGE_VIOMMU_UNCLEAR,
+                          &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name },
+                          "An earlier daemon died while it made a vIOMMU for VM \"%s\": whether it "
+                          "is "
+                          "there cannot be told, so it "
+                          "stays charged until the VM ends.",
+                          vm->name);
         receipt_give_back(vm->receipt, &repair->freed);
         for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
                 if (vm->context.functions[i].draining)

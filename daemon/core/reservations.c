@@ -171,7 +171,8 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *userdata) {
         if (reservation->taken)
                 reservation->expired = true;
         else {
-                log_msg(LOG_INFO, "A reservation has expired unused.");
+                log_event(LOG_INFO, MESSAGE_RESERVATION_EXPIRED, NULL,
+                          "A reservation has expired unused.");
                 reservation_free(reservation);
         }
         return 0;
@@ -281,7 +282,8 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
         if (r < 0)
                 return r;
         if (record->deadline_usec <= now_usec) {
-                log_msg(LOG_INFO, "A reservation has expired while the daemon was down.");
+                log_event(LOG_INFO, MESSAGE_RESERVATION_EXPIRED, NULL,
+                          "A reservation has expired while the daemon was down.");
                 record_forget(m, RECORD_RESERVATION, token);
                 return 0;
         }

@@ -28,8 +28,9 @@ static void unstore_done(Job *job) {
                 unstore_free(unstore);
                 return;
         }
-        log_msg(LOG_WARNING, "The service manager does not let go of a descriptor: %s",
-                strerror(-unstore->result));
+        log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
+                  "The service manager does not let go of a descriptor: %s",
+                  strerror(-unstore->result));
         unstore->next = m->failed_unstores;
         m->failed_unstores = unstore;
         records_try_again(m);

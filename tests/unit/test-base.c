@@ -9,6 +9,7 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "base/log.h"
@@ -398,6 +399,9 @@ static void log_in_child(bool journal, char *ret, size_t size) {
                 log_set_max_level(LOG_WARNING);
                 log_msg(LOG_WARNING, "a %s", "warning");
                 log_vm(LOG_ERR, "some-vm", "an error");
+                log_event(LOG_WARNING, MESSAGE_VM_QUARANTINED,
+                          &(LogFields){ .vm = "a-vm", .name = "web1", .reason = "because" },
+                          "an event");
                 log_msg(LOG_INFO, "too much");
                 exit(log_get_max_level() == LOG_WARNING ? 0 : 1);
         }
@@ -414,12 +418,81 @@ static void log_lines(void **state) {
 
         (void)state;
         log_in_child(false, text, sizeof(text));
-        assert_string_equal(text, "a warning\nsome-vm: an error\n");
+        assert_string_equal(text, "a warning\nsome-vm: an error\na-vm: an event\n");
 
         /* Where stderr is the journal's, nothing is written to it. */
         text[0] = '\0';
         log_in_child(true, text, sizeof(text));
         assert_string_equal(text, "");
+}
+
+/* What the journal gets, instead of it. */
+static char journal[2048];
+int __wrap_sd_journal_sendv(const struct iovec *iov, int n);
+
+int __wrap_sd_journal_sendv(const struct iovec *iov, int n) {
+        for (int i = 0; i < n; i++)
+                (void)snprintf(journal + strlen(journal), sizeof(journal) - strlen(journal),
+                               "%.*s|", (int)iov[i].iov_len, (const char *)iov[i].iov_base);
+        return 0;
+}
+
+static void log_fields(void **state) {
+        char text[1600];
+
+        (void)state;
+        log_set_target(LOG_TARGET_JOURNAL);
+        log_event(LOG_ERR, "an-id",
+                  &(LogFields){ .vm = "a-vm",
+                                .name = "web1\nAVIOMMU_VM=other",
+                                .function = "f",
+                                .iommu = "ivhd0",
+                                .reason = "100%s",
+                                .record = "r" },
+                  "an %s", "event");
+        assert_string_equal(journal, "PRIORITY=3|MESSAGE=a-vm: an event|MESSAGE_ID=an-id|"
+                                     "AVIOMMU_VM=a-vm|AVIOMMU_VM_NAME=web1\nAVIOMMU_VM=other|"
+                                     "AVIOMMU_FUNCTION=f|AVIOMMU_IOMMU=ivhd0|"
+                                     "AVIOMMU_REASON=100%s|AVIOMMU_RECORD=r|");
+        journal[0] = '\0';
+        log_event(LOG_ERR, "an-id", NULL, "an event");
+        log_vm(LOG_WARNING, "a-vm", "plain");
+        log_msg(LOG_DEBUG, "too much");
+        assert_string_equal(journal, "PRIORITY=3|MESSAGE=an event|MESSAGE_ID=an-id|"
+                                     "PRIORITY=4|MESSAGE=a-vm: plain|AVIOMMU_VM=a-vm|");
+
+        /* What is too long is cut. */
+        memset(text, 'x', sizeof(text) - 1);
+        text[sizeof(text) - 1] = '\0';
+        journal[0] = '\0';
+        log_event(LOG_ERR, NULL, &(LogFields){ .reason = "short" }, "%s", text);
+        assert_non_null(strstr(journal, "x|AVIOMMU_REASON=short|"));
+
+        journal[0] = '\0';
+        log_set_target(LOG_TARGET_NULL);
+        log_msg(LOG_ERR, "nowhere");
+        assert_string_equal(journal, "");
+        log_set_target(LOG_TARGET_AUTO);
+}
+
+static void log_names(void **state) {
+        static const char *const bad[] = { "", "DEBUG", "7", "info ", "warn", "error" };
+        LogTarget target;
+        int level;
+
+        (void)state;
+        for (int i = LOG_EMERG; i <= LOG_DEBUG; i++) {
+                assert_ok(log_level_from_string(log_level_to_string(i), &level));
+                assert_int_equal(level, i);
+        }
+        for (LogTarget t = 0; t < _LOG_TARGET_MAX; t++) {
+                assert_ok(log_target_from_string(log_target_to_string(t), &target));
+                assert_int_equal(target, t);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++) {
+                assert_int_equal(log_level_from_string(bad[i], &level), -EINVAL);
+                assert_int_equal(log_target_from_string(bad[i], &target), -EINVAL);
+        }
 }
 
 int main(void) {
@@ -432,6 +505,7 @@ int main(void) {
                 cmocka_unit_test(what_is_no_pidfd),     cmocka_unit_test(problem_names),
                 cmocka_unit_test(problem_is_filled),    cmocka_unit_test(problem_is_cut),
                 cmocka_unit_test(problem_is_utf8),      cmocka_unit_test(log_lines),
+                cmocka_unit_test(log_fields),           cmocka_unit_test(log_names),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
