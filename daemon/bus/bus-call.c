@@ -5,6 +5,7 @@
 #include <inttypes.h>
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "bus/bus-error.h"
 #include "bus/bus-path.h"
 
@@ -73,6 +74,9 @@ static void on_authorized(void *userdata, int r, uid_t uid, const Problem *probl
                 bus_call_fail(call, r, problem);
                 return;
         }
+        log_event(LOG_DEBUG, NULL, NULL, "%s of %s by %s, uid %u.",
+                  sd_bus_message_get_member(call->message), sd_bus_message_get_path(call->message),
+                  bus_call_get_sender(call), uid);
         r = sd_bus_message_rewind(call->message, true);
         if (r >= 0)
                 r = call->handler(call);
@@ -200,6 +204,9 @@ void bus_call_fail(BusCall *call, int r, const Problem *problem) {
                 problem = &p;
         }
         (void)bus_error_set(&error, r, problem);
+        log_event(LOG_DEBUG, NULL, &(LogFields){ .reason = error.name }, "%s of %s by %s fails: %s",
+                  sd_bus_message_get_member(call->message), sd_bus_message_get_path(call->message),
+                  bus_call_get_sender(call), error.message);
         (void)sd_bus_reply_method_error(call->message, &error);
         bus_call_free(call);
 }

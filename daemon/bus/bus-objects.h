@@ -10,6 +10,7 @@ int bus_manager_register(Bus *bus);
 int bus_host_register(Bus *bus);
 int bus_vm_register(Bus *bus);
 int bus_viommu_register(Bus *bus);
+int bus_log_control_register(Bus *bus);
 
 /* PropertiesChanged for what may have changed. */
 void bus_vm_emit_changed(Bus *bus, const Vm *vm);

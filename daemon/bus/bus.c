@@ -188,6 +188,8 @@ static int register_objects(Bus *bus) {
                 r = bus_vm_register(bus);
         if (r >= 0)
                 r = bus_viommu_register(bus);
+        if (r >= 0)
+                r = bus_log_control_register(bus);
         return r;
 }
 

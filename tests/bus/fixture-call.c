@@ -20,7 +20,7 @@ static const char *full_interface(const char *interface, char buf[static 64]) {
 
 static sd_bus_message *message_newv(sd_bus *bus, const char *path, const char *interface,
                                     const char *member, const char *types, va_list ap) {
-        const char *destination = path && strncmp(path, "/org/freedesktop/", 17) == 0
+        const char *destination = path && streq(path, "/org/freedesktop/DBus")
                                           ? "org.freedesktop.DBus"
                                           : "org.aviommu1";
         sd_bus_message *m = NULL;

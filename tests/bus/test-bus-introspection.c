@@ -177,6 +177,10 @@ static void test_manager(void **state) {
         compare(*state, ROOT_PATH, "org.aviommu1.Manager");
 }
 
+static void test_log_control(void **state) {
+        compare(*state, "/org/freedesktop/LogControl1", "org.freedesktop.LogControl1");
+}
+
 static void test_simulation(void **state) {
         compare(*state, SIMULATION_PATH, "org.aviommu1.Simulation");
 }
@@ -251,8 +255,10 @@ static void test_managed_objects(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                BUS_TEST(test_manager), BUS_TEST(test_simulation), BUS_TEST(test_hosts),
-                BUS_TEST(test_vm),      BUS_TEST(test_nothing),    BUS_TEST(test_managed_objects),
+                BUS_TEST(test_manager),     BUS_TEST(test_simulation),
+                BUS_TEST(test_hosts),       BUS_TEST(test_vm),
+                BUS_TEST(test_nothing),     BUS_TEST(test_managed_objects),
+                BUS_TEST(test_log_control),
         };
 
         return bus_tests_run(argc, argv, tests);
