@@ -23,13 +23,15 @@ typedef struct Ctl {
         bool quiet;
 
         /* Options of single verbs */
-        Request request;    /* plan, create, attach */
-        bool probe;         /* host */
-        bool is_read_only;  /* map */
-        bool is_forced;     /* destroy */
-        bool is_dry_run;    /* reclaim, libvirt apply */
-        const char *format; /* describe; NULL: not said */
-        ExecFd *fds;        /* exec */
+        Request request;         /* plan, create, attach */
+        bool probe;              /* host */
+        bool is_read_only;       /* map */
+        bool is_forced;          /* destroy */
+        bool is_dry_run;         /* reclaim, libvirt apply */
+        const char *format;      /* describe; NULL: not said */
+        const char *output_file; /* metrics; NULL: stdout */
+        bool per_vm;             /* metrics */
+        ExecFd *fds;             /* exec */
         size_t n_fds;
         const char *uri;     /* libvirt; NULL: not said */
         const char *iommufd; /* libvirt apply: "yes" or "no"; NULL: not said */
@@ -95,6 +97,7 @@ int verb_cancel(Ctl *ctl, int argc, char **argv);
 int verb_destroy(Ctl *ctl, int argc, char **argv);
 int verb_reclaim(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
+int verb_metrics(Ctl *ctl, int argc, char **argv);
 
 /* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */
 int hold_vm(Ctl *ctl, const char *uuid);

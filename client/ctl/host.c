@@ -4,136 +4,14 @@
  */
 #include "ctl/ctl.h"
 #include "ctl/render.h"
+#include "ctl/survey.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 #include "lib/alloc.h"
 #include "lib/format.h"
-#include "lib/reply.h"
 #include "lib/table.h"
-
-typedef struct HostIommu {
-        const char *path;
-        const char *name, *vendor, *pci_address, *kernel_level, *kernel_level_reason;
-        uint16_t segment;
-        int32_t numa_node;
-        uint64_t efr, efr2;
-        StringList features;
-        ResourceList resources;
-} HostIommu;
-
-typedef struct HostIommuList {
-        sd_bus_message *message; /* the strings are in it */
-        HostIommu *items;
-        size_t n;
-} HostIommuList;
-
-static const ReplyField host_fields[] = {
-        { "Name", "s", offsetof(HostIommu, name), NULL },
-        { "Vendor", "s", offsetof(HostIommu, vendor), NULL },
-        { "PciAddress", "s", offsetof(HostIommu, pci_address), NULL },
-        { "Segment", "q", offsetof(HostIommu, segment), NULL },
-        { "NumaNode", "i", offsetof(HostIommu, numa_node), NULL },
-        { "Efr", "t", offsetof(HostIommu, efr), NULL },
-        { "Efr2", "t", offsetof(HostIommu, efr2), NULL },
-        { "Features", "as", offsetof(HostIommu, features), reply_read_strings },
-        { "KernelLevel", "s", offsetof(HostIommu, kernel_level), NULL },
-        { "KernelLevelReason", "s", offsetof(HostIommu, kernel_level_reason), NULL },
-        { "Resources", "a(sstt)", offsetof(HostIommu, resources), reply_read_resources },
-};
-
-static void host_done(HostIommu *h) {
-        string_list_done(&h->features);
-        resource_list_done(&h->resources);
-}
-
-static void host_list_done(HostIommuList *l) {
-        for (size_t i = 0; i < l->n; i++)
-                host_done(&l->items[i]);
-        free(l->items);
-        (void)sd_bus_message_unref(l->message);
-        *l = (HostIommuList){};
-}
-
-/* {sa{sv}}: one interface of an object */
-static int read_interface(sd_bus_message *m, HostIommu *h) {
-        const char *interface;
-        int r;
-
-        r = sd_bus_message_enter_container(m, 'e', "sa{sv}");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read_basic(m, 's', &interface);
-        if (r < 0)
-                return r;
-        if (streq(interface, AVIOMMU_HOST_INTERFACE))
-                r = reply_read_fields(m, host_fields, ELEMENTSOF(host_fields), h);
-        else
-                r = sd_bus_message_skip(m, "a{sv}");
-        if (r < 0)
-                return r;
-        return sd_bus_message_exit_container(m);
-}
-
-static int read_interface_cb(sd_bus_message *m, void *userdata) {
-        return read_interface(m, userdata);
-}
-
-/* {oa{sa{sv}}}: one object */
-static int read_object(sd_bus_message *m, void *userdata) {
-        HostIommuList *l = userdata;
-        HostIommu *h;
-        int r;
-
-        l->items = alloc_grow(l->items, l->n, sizeof(HostIommu));
-        h = &l->items[l->n];
-        *h = (HostIommu){ .numa_node = -1 };
-        l->n++;
-
-        r = sd_bus_message_enter_container(m, 'e', "oa{sa{sv}}");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read_basic(m, 'o', &h->path);
-        if (r < 0)
-                return r;
-        r = reply_read_array(m, "{sa{sv}}", read_interface_cb, h);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_exit_container(m);
-        if (r < 0)
-                return r;
-        if (!h->name) { /* an object that is no host IOMMU */
-                host_done(h);
-                l->n--;
-        }
-        return 0;
-}
-
-static int compare_hosts(const void *a, const void *b) {
-        return strverscmp(((const HostIommu *)a)->name, ((const HostIommu *)b)->name);
-}
-
-static int hosts_get(Ctl *ctl, HostIommuList *ret) {
-        static const CallOptions options = { .what = "asking for the host IOMMUs" };
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
-
-        r = client_new_call(&ctl->client, AVIOMMU_HOST_PATH, DBUS_OBJECT_MANAGER_INTERFACE,
-                            "GetManagedObjects", &m, &ctl->failure);
-        if (r < 0)
-                return r;
-        r = client_call(&ctl->client, m, &options, &ret->message, &ctl->failure);
-        if (r < 0)
-                return r;
-        r = reply_read_array(ret->message, "{oa{sa{sv}}}", read_object, ret);
-        if (r < 0)
-                return failure_set_malformed(&ctl->failure, "GetManagedObjects");
-
-        if (ret->n > 0)
-                qsort(ret->items, ret->n, sizeof(HostIommu), compare_hosts);
-        return 0;
-}
 
 static bool is_selected(const HostIommu *h, int argc, char **argv) {
         for (int i = 0; i < argc; i++)
@@ -150,7 +28,7 @@ static void hosts_select(HostIommuList *l, int argc, char **argv) {
                 if (is_selected(&l->items[i], argc, argv))
                         l->items[n++] = l->items[i];
                 else
-                        host_done(&l->items[i]);
+                        host_iommu_done(&l->items[i]);
         l->n = n;
 }
 
@@ -307,7 +185,7 @@ int verb_host(Ctl *ctl, int argc, char **argv) {
         _cleanup_(host_list_done) HostIommuList l = {};
         int r;
 
-        r = hosts_get(ctl, &l);
+        r = survey_hosts(ctl, &l);
         if (r < 0)
                 return r;
         report_missing(ctl, &l, argc, argv);
@@ -319,7 +197,7 @@ int verb_host(Ctl *ctl, int argc, char **argv) {
                                 ctl_report(ctl, l.items[i].name);
                 /* Once more, for what is known now. */
                 host_list_done(&l);
-                r = hosts_get(ctl, &l);
+                r = survey_hosts(ctl, &l);
                 if (r < 0)
                         return r;
                 hosts_select(&l, argc, argv);

@@ -3,41 +3,12 @@
  * aviommuctl list: the VMs, page by page.
  */
 #include "ctl/ctl.h"
-#include "ctl/pages.h"
+#include "ctl/survey.h"
 
 #include <inttypes.h>
 
-#include "lib/alloc.h"
 #include "lib/format.h"
 #include "lib/table.h"
-
-typedef struct VmRow {
-        const char *uuid, *name, *tier, *handover, *state, *path;
-        uint32_t n_functions;
-} VmRow;
-
-typedef struct VmRows {
-        VmRow *items;
-        size_t n;
-} VmRows;
-
-static void vm_rows_done(VmRows *l) {
-        free(l->items);
-}
-
-static int read_vm(sd_bus_message *m, void *userdata) {
-        VmRows *l = userdata;
-        VmRow v;
-        int r;
-
-        r = sd_bus_message_read(m, "(sssssuo)", &v.uuid, &v.name, &v.tier, &v.handover, &v.state,
-                                &v.n_functions, &v.path);
-        if (r < 0)
-                return r;
-        l->items = alloc_grow(l->items, l->n, sizeof(VmRow));
-        l->items[l->n++] = v;
-        return 0;
-}
 
 static void vms_json(const VmRows *l, Output *o) {
         _cleanup_(doc_freep) Doc *d = doc_new();
@@ -86,16 +57,13 @@ static void print_vms(const VmRows *l, Output *o) {
 }
 
 int verb_list(Ctl *ctl, int argc, char **argv) {
-        _cleanup_(pages_done) Pages pages = { .member = "ListVms",
-                                              .contents = "(sssssuo)",
-                                              .what = "asking for the VMs" };
         _cleanup_(vm_rows_done) VmRows l = {};
         int r;
 
         (void)argc;
         (void)argv;
 
-        r = pages_read(ctl, &pages, read_vm, &l);
+        r = survey_vms(ctl, &l);
         if (r < 0)
                 return r;
 

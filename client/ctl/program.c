@@ -161,12 +161,26 @@ static size_t to_getopt(const CtlOption *options, size_t n, struct option *ret) 
         return k;
 }
 
+/* The letters for getopt_long(): those of all verbs, and the verb's own. */
+static void to_letters(const Verb *verb, char ret[static 3 * CTL_MAX_OPTIONS]) {
+        char *p = stpcpy(ret, verb ? "hjq" : "+hjq");
+
+        for (size_t i = 0; verb && i < verb->n_options; i++)
+                if (verb->options[i].id < OPTION_VERSION) {
+                        *p++ = (char)verb->options[i].id;
+                        if (verb->options[i].argument)
+                                *p++ = ':';
+                }
+        *p = '\0';
+}
+
 /* Reads the options in @argv, those of @verb too when there is one. Without one, reads up to the first argument.
  * @ret_first: the index of the first argument. */
 static int take_options(Ctl *ctl, const Program *program, const Verb *verb, int argc, char **argv,
                         Wishes *wishes, int *ret_first) {
         size_t n_verb = verb ? verb->n_options : 0, n;
         struct option options[ELEMENTSOF(global_options) + CTL_MAX_OPTIONS + 1];
+        char letters[3 * CTL_MAX_OPTIONS];
         int id, r;
 
         assert(n_verb + program->n_options <= CTL_MAX_OPTIONS);
@@ -176,8 +190,9 @@ static int take_options(Ctl *ctl, const Program *program, const Verb *verb, int 
                 n += to_getopt(verb->options, n_verb, options + n);
         options[n] = (struct option){};
 
+        to_letters(verb, letters);
         optind = 0; /* begin anew */
-        while ((id = getopt_long(argc, argv, verb ? "hjq" : "+hjq", options, NULL)) >= 0) {
+        while ((id = getopt_long(argc, argv, letters, options, NULL)) >= 0) {
                 if (id == '?') {
                         /* getopt_long() has said what is wrong */
                         (void)fprintf(stderr, "`%s %s%s--help` says what is possible.\n",

@@ -4,73 +4,16 @@
  */
 #include "ctl/ctl.h"
 #include "ctl/render.h"
+#include "ctl/survey.h"
 
 #include <errno.h>
 
 #include "lib/alloc.h"
 #include "lib/format.h"
-#include "lib/reply.h"
 #include "lib/table.h"
 
 /* ListQuarantined names no more. */
 #define QUARANTINED_MAX 1000
-
-typedef struct Tier {
-        const char *name, *reason;
-        bool is_available;
-} Tier;
-
-typedef struct TierList {
-        Tier *items;
-        size_t n;
-} TierList;
-
-typedef struct Status {
-        const char *version, *kernel, *kernel_level;
-        TierList tiers;
-        StringList problems;
-        ResourceList resources;
-        uint32_t n_vms, n_reservations, n_functions, n_host_iommus;
-        size_t n_quarantined;
-        bool may_count; /* anybody may read the rest, but not ask what is quarantined */
-} Status;
-
-static int read_tier(sd_bus_message *m, void *userdata) {
-        TierList *l = userdata;
-        int available, r;
-        Tier t;
-
-        r = sd_bus_message_read(m, "(sbs)", &t.name, &available, &t.reason);
-        if (r < 0)
-                return r;
-        t.is_available = available;
-        l->items = alloc_grow(l->items, l->n, sizeof(Tier));
-        l->items[l->n++] = t;
-        return 0;
-}
-
-static int read_tiers(sd_bus_message *m, void *tiers) {
-        return reply_read_array(m, "(sbs)", read_tier, tiers);
-}
-
-static const ReplyField status_fields[] = {
-        { "Version", "s", offsetof(Status, version), NULL },
-        { "Kernel", "s", offsetof(Status, kernel), NULL },
-        { "KernelLevel", "s", offsetof(Status, kernel_level), NULL },
-        { "Tiers", "a(sbs)", offsetof(Status, tiers), read_tiers },
-        { "Problems", "as", offsetof(Status, problems), reply_read_strings },
-        { "Resources", "a(sstt)", offsetof(Status, resources), reply_read_resources },
-        { "NVms", "u", offsetof(Status, n_vms), NULL },
-        { "NReservations", "u", offsetof(Status, n_reservations), NULL },
-        { "NFunctions", "u", offsetof(Status, n_functions), NULL },
-        { "NHostIommus", "u", offsetof(Status, n_host_iommus), NULL },
-};
-
-static void status_done(Status *s) {
-        free(s->tiers.items);
-        string_list_done(&s->problems);
-        resource_list_done(&s->resources);
-}
 
 static void status_json(const Status *s, Output *o) {
         _cleanup_(doc_freep) Doc *d = doc_new();
@@ -147,21 +90,15 @@ static void print_tiers(const Status *s, Output *o) {
 }
 
 int verb_status(Ctl *ctl, int argc, char **argv) {
-        static const CallOptions options = { .what = "asking for the status" };
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_(status_done) Status s = {};
         int r;
 
         (void)argc;
         (void)argv;
 
-        r = client_get_properties(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, &options,
-                                  &m, &ctl->failure);
+        r = survey_status(ctl, &s);
         if (r < 0)
                 return r;
-        r = reply_read_fields(m, status_fields, ELEMENTSOF(status_fields), &s);
-        if (r < 0)
-                return failure_set_malformed(&ctl->failure, "GetAll of the Manager");
         r = ctl_count_quarantined(ctl, &s.n_quarantined);
         if (r < 0 && ctl->failure.exit_code != CLIENT_EXIT_DENIED)
                 return r;

@@ -12,6 +12,8 @@ enum {
         OPTION_FORCE,
         OPTION_DRY_RUN,
         OPTION_FORMAT,
+        OPTION_OUTPUT,
+        OPTION_PER_VM,
 };
 
 static int host_option(Ctl *ctl, int id, const char *argument) {
@@ -35,6 +37,14 @@ static int map_option(Ctl *ctl, int id, const char *argument) {
 static int destroy_option(Ctl *ctl, int id, const char *argument) {
         (void)argument;
         ctl->is_forced = id == OPTION_FORCE;
+        return 0;
+}
+
+static int metrics_option(Ctl *ctl, int id, const char *argument) {
+        if (id == OPTION_OUTPUT)
+                ctl->output_file = argument;
+        else
+                ctl->per_vm = true;
         return 0;
 }
 
@@ -91,6 +101,11 @@ static const CtlOption destroy_options[] = {
 
 static const CtlOption reclaim_options[] = {
         { "dry-run", NULL, OPTION_DRY_RUN, "Say what would be given up, and do not do it" },
+};
+
+static const CtlOption metrics_options[] = {
+        { "output", "FILE", OPTION_OUTPUT, "Replace FILE with them, in one step" },
+        { "per-vm", NULL, OPTION_PER_VM, "Also what each VM holds" },
 };
 
 #define OPTIONS(array) .options = (array), .n_options = ELEMENTSOF(array)
@@ -231,6 +246,12 @@ const Verb verbs[] = {
           .summary = "Show changes as they happen",
           .text = "Ends on Ctrl-C, or when nobody reads any more.",
           .run = verb_monitor },
+        { .name = "metrics",
+          .summary = "Write OpenMetrics for Prometheus",
+          .text = "For the textfile collector of its node exporter; does not start the daemon.",
+          OPTIONS(metrics_options),
+          .option = metrics_option,
+          .run = verb_metrics },
         { .name = "libvirt",
           .arguments = "VERB [ARGUMENT...]",
           .summary = "Look at and change libvirt's domains",

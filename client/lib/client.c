@@ -95,6 +95,8 @@ int client_new_call(Client *c, const char *path, const char *interface, const ch
         if (r < 0)
                 return r;
         r = sd_bus_message_new_method_call(c->bus, ret, AVIOMMU_BUS_NAME, path, interface, member);
+        if (r >= 0)
+                r = sd_bus_message_set_auto_start(*ret, !c->only_looks);
         if (r < 0)
                 return failure_set_connection(reterr, r, c->address);
         return 0;

@@ -269,6 +269,12 @@ static int on_get(Mock *mock, sd_bus_message *m) {
                 return sd_bus_reply_method_return(m, "v", "(stu)",
                                                   mock->pending ? "binding 0000:41:00.0" : "",
                                                   now_usec(), 0U);
+        if (streq(name, "Charges") && streq(sd_bus_message_get_path(m), PATH_1))
+                return sd_bus_reply_method_return(
+                        m, "v", "a(sst)", 3, "instances", "ivhd0", UINT64_C(1), "contiguous-memory",
+                        "node0", UINT64_C(1572864), "pinned-memory", "host", UINT64_C(4294967296));
+        if (streq(name, "Charges"))
+                return sd_bus_reply_method_return(m, "v", "a(sst)", 0);
         if (streq(name, "LeashDeadlineUSec"))
                 return sd_bus_reply_method_return(m, "v", "t", now_usec() + 29990000);
         return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_PROPERTY, "No such property");

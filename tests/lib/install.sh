@@ -24,7 +24,7 @@ check_installed_files() {
 }
 
 check_unit() {
-        check_one_unit aviommud && check_one_unit aviommu-libvirt-agent
+        check_one_unit aviommud && check_one_unit aviommu-libvirt-agent && check_one_unit aviommu-metrics
 }
 
 check_one_unit() {
