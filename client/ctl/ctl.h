@@ -31,6 +31,9 @@ typedef struct Ctl {
         const char *format;      /* describe; NULL: not said */
         const char *output_file; /* metrics; NULL: stdout */
         bool per_vm;             /* metrics */
+        uint64_t delay_usec;     /* top; 0: not said */
+        uint64_t n_iterations;   /* top; 0: not said */
+        bool is_batch;           /* top */
         ExecFd *fds;             /* exec */
         size_t n_fds;
         const char *uri;     /* libvirt; NULL: not said */
@@ -98,6 +101,7 @@ int verb_destroy(Ctl *ctl, int argc, char **argv);
 int verb_reclaim(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);
+int verb_top(Ctl *ctl, int argc, char **argv);
 
 /* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */
 int hold_vm(Ctl *ctl, const char *uuid);

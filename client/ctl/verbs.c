@@ -40,6 +40,23 @@ static int destroy_option(Ctl *ctl, int id, const char *argument) {
         return 0;
 }
 
+static int top_option(Ctl *ctl, int id, const char *argument) {
+        switch (id) {
+        case 'b':
+                ctl->is_batch = true;
+                return 0;
+        case 'd':
+                if (seconds_parse(argument, &ctl->delay_usec) < 0 || ctl->delay_usec < 100000)
+                        return ctl_usage(ctl, "\"%s\" is not a number of seconds, 0.1 or more",
+                                         argument);
+                return 0;
+        default:
+                if (number_parse(argument, &ctl->n_iterations) < 0 || ctl->n_iterations == 0)
+                        return ctl_usage(ctl, "\"%s\" is not a number of pages", argument);
+                return 0;
+        }
+}
+
 static int metrics_option(Ctl *ctl, int id, const char *argument) {
         if (id == OPTION_OUTPUT)
                 ctl->output_file = argument;
@@ -106,6 +123,12 @@ static const CtlOption reclaim_options[] = {
 static const CtlOption metrics_options[] = {
         { "output", "FILE", OPTION_OUTPUT, "Replace FILE with them, in one step" },
         { "per-vm", NULL, OPTION_PER_VM, "Also what each VM holds" },
+};
+
+static const CtlOption top_options[] = {
+        { "batch", NULL, 'b', "Write page after page, not on a screen of its own" },
+        { "delay", "SECONDS", 'd', "Wait this long between pages (default: 2)" },
+        { "iterations", "N", 'n', "End after so many pages" },
 };
 
 #define OPTIONS(array) .options = (array), .n_options = ELEMENTSOF(array)
@@ -246,6 +269,12 @@ const Verb verbs[] = {
           .summary = "Show changes as they happen",
           .text = "Ends on Ctrl-C, or when nobody reads any more.",
           .run = verb_monitor },
+        { .name = "top",
+          .summary = "Watch what is in use, and who holds it",
+          .text = "Keys: q ends, the space bar looks at once. Without a terminal: one page.",
+          OPTIONS(top_options),
+          .option = top_option,
+          .run = verb_top },
         { .name = "metrics",
           .summary = "Write OpenMetrics for Prometheus",
           .text = "For the textfile collector of its node exporter; does not start the daemon.",

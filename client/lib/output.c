@@ -31,15 +31,20 @@ static void output_begin(Output *o) {
         o->stream = alloc_check(open_memstream(&o->text, &o->size));
 }
 
-void output_open(Output *o) {
-        const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+void output_measure(Output *o) {
         struct winsize ws = {};
 
-        o->is_tty = isatty(STDOUT_FILENO);
-        o->has_colour = o->is_tty && !(no_colour && *no_colour) && term && !streq(term, "dumb");
         (void)ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws);
         o->columns = number_from_env("COLUMNS", ws.ws_col ?: DEFAULT_COLUMNS);
         o->rows = number_from_env("LINES", ws.ws_row ?: DEFAULT_ROWS);
+}
+
+void output_open(Output *o) {
+        const char *no_colour = getenv("NO_COLOR"), *term = getenv("TERM");
+
+        o->is_tty = isatty(STDOUT_FILENO);
+        o->has_colour = o->is_tty && !(no_colour && *no_colour) && term && !streq(term, "dumb");
+        output_measure(o);
         output_begin(o);
 }
 
@@ -64,6 +69,18 @@ void output_doc(Output *o, const Doc *d) {
         _cleanup_free_ char *text = doc_format(d, o->json == JSON_PRETTY);
 
         output_printf(o, "%s\n", text);
+}
+
+char *output_take(Output *o, size_t *ret_size) {
+        char *text;
+
+        if (fflush(o->stream) != 0)
+                alloc_failed();
+        *ret_size = o->size;
+        (void)fclose(o->stream);
+        text = o->text;
+        output_begin(o);
+        return text;
 }
 
 static int write_all(int fd, const char *p, size_t n) {

@@ -32,6 +32,9 @@ typedef struct Output {
 
 /* Looks at stdout and begins. */
 void output_open(Output *o);
+
+/* Looks again at how large the terminal is. */
+void output_measure(Output *o);
 void output_done(Output *o);
 
 /* Adds text; what comes from the bus has to be escaped before. */
@@ -39,6 +42,9 @@ void output_printf(Output *o, const char *format, ...) _printf_(2, 3);
 
 /* Adds a document and a newline. */
 void output_doc(Output *o, const Doc *d);
+
+/* What has been gathered, for the caller to free; begins anew. */
+char *output_take(Output *o, size_t *ret_size);
 
 /* Writes what has been gathered, through a pager if that fits, and begins anew. Sets is_closed when the reader is gone.
  * Returns 0 or a negative errno (reterr set). */

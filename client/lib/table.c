@@ -96,6 +96,14 @@ void table_colour(Table *t, size_t column, TableColour colour) {
                 alloc_failed();
 }
 
+const char *colour_begin(const Output *o, TableColour colour) {
+        return o->has_colour ? strempty(colours[colour]) : "";
+}
+
+const char *colour_end(const Output *o, TableColour colour) {
+        return o->has_colour && colours[colour] ? "\x1b[0m" : "";
+}
+
 TableColour state_colour(const char *state) {
         if (streq(state, "bound") || streq(state, "assigned"))
                 return TABLE_GOOD;

@@ -41,6 +41,10 @@ void table_add(Table *t, const char *const *cells);
 /* Colours a cell of the row added last. */
 void table_colour(Table *t, size_t column, TableColour colour);
 
+/* What begins and ends a text of this colour outside tables; "" where there are no colours. */
+const char *colour_begin(const Output *o, TableColour colour);
+const char *colour_end(const Output *o, TableColour colour);
+
 /* The colour for a state of a VM, vIOMMU or function. */
 TableColour state_colour(const char *state);
 

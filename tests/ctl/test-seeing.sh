@@ -106,7 +106,130 @@ test_checker() {
         echo "ok checker"
 }
 
+# The time of day in what top writes, as one that does not change.
+without_time() {
+        sed -E 's/^[0-9]{2}:[0-9]{2}:[0-9]{2}  /HH:MM:SS  /; s/"time_usec":[0-9]+/"time_usec":0/'
+}
+
+test_top() {
+        local how
+
+        mock_start
+        run top 0 top
+        without_time <"$tmp/out" >"$tmp/page"
+        compare top.txt "$tmp/page"
+        [ "$(grep -c 'HH:MM' "$tmp/page")" = 1 ] || fail top "not one page"
+        echo "ok top without a terminal"
+        run "top -j" 0 top -j
+        without_time <"$tmp/out" >"$tmp/page"
+        compare top.json "$tmp/page"
+        run "top -b -n 3" 0 top -b -n 3 -d 0.1
+        [ "$(grep -c ' VMs, ' "$tmp/out")" = 3 ] || fail "top -b -n 3" "not three pages"
+        run "top --iterations -j" 0 top --iterations=2 --delay 0.1 -j
+        [ "$(wc -l <"$tmp/out")" = 2 ] || fail "top -n 2 -j" "not one object a line"
+        echo "ok top, batch"
+        code=$(timeout 10 "$ctl" top -b -d 0.1 2>"$tmp/err" | head -n 1; echo "${PIPESTATUS[0]}")
+        [[ $code == *VMs*0 ]] && [ ! -s "$tmp/err" ] || fail "top, closed pipe" "$code"
+        echo "ok top, closed pipe"
+        for how in "-d 0" "-d x" "-d -1" "-n 0" "-n many"; do
+                # shellcheck disable=SC2086
+                says "top $how" 2 "is not a number of" top $how
+        done
+
+        for how in 40 80 120; do
+                on_tty "top, $how columns" $how 24 "$ctl" top -n 1
+                without_time <"$tmp/tty" >"$tmp/page"
+                compare "top.tty$how" "$tmp/page"
+                sed 's/\x1b\[[0-9;]*m//g' "$tmp/tty" | awk -v most="$how" 'length > most { exit 1 }' ||
+                        fail "top, $how columns" "wider than the terminal"
+        done
+        on_tty "top, NO_COLOR" 80 24 env NO_COLOR=1 "$ctl" top -n 1
+        no_escapes "top, NO_COLOR" "$tmp/tty"
+        on_tty "top, dumb terminal" 80 24 env TERM=dumb "$ctl" top
+        no_escapes "top, dumb terminal" "$tmp/tty"
+        echo "ok top on terminals"
+
+        mock_start control
+        on_tty "top, hostile name" 80 24 env NO_COLOR=1 "$ctl" top -n 1
+        no_escapes "top, hostile name" "$tmp/tty"
+        mock_start bare
+        says "top of nothing" 0 "0 VMs" top
+        mock_start many
+        on_tty "top of many" 80 24 env NO_COLOR=1 "$ctl" top -n 1
+        [ "$(wc -l <"$tmp/tty")" -le 24 ] || fail "top of many" "longer than the screen"
+        grep -q '^and 24.. more$' "$tmp/tty" || fail "top of many" "does not say that there are more"
+        on_tty "top, 4 rows" 80 4 env NO_COLOR=1 "$ctl" top -n 1
+        echo "ok top of many"
+        mock_stop
+        says "top without a daemon" 6 "cannot be reached" top
+}
+
+# screen_start: $ctl top on a terminal of 50 x 24, whose output goes to $tmp/screen and whose keyboard is descriptor 9
+screen_start() {
+        : >"$tmp/screen"
+        rm -f "$tmp"/{keys,pid,tty-name,before,after,code}
+        mkfifo "$tmp/keys"
+        timeout 60 script -qefc "stty cols 50 rows 24; stty -g >$tmp/before; tty >$tmp/tty-name
+                sh -c 'echo \$\$ >$tmp/pid; exec $ctl top -d 0.2'; echo \$? >$tmp/code; stty -g >$tmp/after" \
+                "$tmp/screen" <"$tmp/keys" >/dev/null 2>"$tmp/err" &
+        script_pid=$!
+        exec 9>"$tmp/keys"
+        await "$1" grep -q 'MOST' "$tmp/screen"
+}
+
+# screen_over NAME EXIT_CODE: it has ended with that, and the terminal is as it was
+screen_over() {
+        await "$1" test -s "$tmp/after"
+        exec 9>&-
+        wait $script_pid
+        cp "$tmp/screen" "$tmp/out"
+        [ "$(cat "$tmp/code")" = "$2" ] || fail "$1" "exit code $(cat "$tmp/code")"
+        cmp -s "$tmp/before" "$tmp/after" || fail "$1" "the terminal has other settings now"
+        [ "$(grep -oF $'\x1b[?1049h' "$tmp/screen" | wc -l)" = "$(grep -oF $'\x1b[?1049l' "$tmp/screen" | wc -l)" ] ||
+                fail "$1" "the screen is left as often as it is entered, or should be"
+        tail -c 300 "$tmp/screen" | grep -qF $'\x1b[?25h' || fail "$1" "the cursor is still hidden"
+        echo "ok $1"
+}
+
+count_on_screen() {
+        [ "$(grep -oF -- "$1" "$tmp/screen" | wc -l)" -ge "$2" ]
+}
+
+test_screen() {
+        local signal
+
+        mock_start
+        screen_start "top, q"
+        printf 'x q' >&9
+        screen_over "top, q" 0
+        for signal in TERM:0 INT:0 HUP:0 SEGV:139 ABRT:134; do
+                screen_start "top, ${signal%:*}"
+                kill -"${signal%:*}" "$(cat "$tmp/pid")"
+                screen_over "top, ${signal%:*}" "${signal#*:}"
+        done
+
+        screen_start "top, resized"
+        ! count_on_screen ' ON' 1 || fail "top, resized" "it is wide already"
+        stty -F "$(cat "$tmp/tty-name")" cols 120
+        kill -WINCH "$(cat "$tmp/pid")"
+        await "top, resized" count_on_screen ' ON' 1 # a column for which there was no room
+        # Stopped, it leaves the terminal to others; continued, it has it again.
+        kill -TSTP "$(cat "$tmp/pid")"
+        await "top, stopped" count_on_screen $'\x1b[?1049l' 1
+        kill -CONT "$(cat "$tmp/pid")"
+        await "top, continued" count_on_screen $'\x1b[?1049h' 2
+        mock_stop
+        await "top, daemon gone" count_on_screen 'cannot be reached' 1
+        : >"$tmp/mock.log"
+        mock_start
+        await "top, daemon back" count_on_screen $'\x1b[?1049h' 2
+        printf q >&9
+        screen_over "top, resized, stopped, continued" 0
+}
+
 bus_start
+test_top
+test_screen
 test_metrics
 test_metrics_manual
 test_checker
