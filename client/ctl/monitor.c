@@ -2,6 +2,8 @@
 /*
  * aviommuctl monitor: a line for each signal of the Manager and for each coming and going of the daemon. The first line
  * says whether the daemon is there; from then on nothing is missed.
+ *
+ * What has changed of a VM or of the host comes with the PropertiesChanged that the daemon sends beside its own signals.
  */
 #include "ctl/ctl.h"
 
@@ -13,9 +15,18 @@
 #include "lib/alloc.h"
 #include "lib/format.h"
 #include "lib/interrupt.h"
+#include "lib/reply.h"
 
 typedef struct Event {
         const char *name, *uuid, *path, *reason; /* NULL: has none */
+
+        /* vm-changed: what it is now, and what is being done */
+        const char *state, *state_reason, *operation;
+
+        /* host-changed */
+        const char *kernel_level;
+        uint32_t n_functions, n_host_iommus;
+        StringList problems;
 } Event;
 
 static void event_json(const Event *e, const struct timespec *ts, Output *o) {
@@ -30,19 +41,50 @@ static void event_json(const Event *e, const struct timespec *ts, Output *o) {
                 doc_add_string(d, "path", e->path);
         if (e->reason)
                 doc_add_string(d, "reason", e->reason);
+        if (e->state) {
+                doc_add_string(d, "state", e->state);
+                doc_add_string(d, "state_reason", strempty(e->state_reason));
+                doc_add_string(d, "operation", strempty(e->operation));
+        }
+        if (e->kernel_level) {
+                Doc *problems = doc_new_array();
+
+                doc_add_string(d, "kernel_level", e->kernel_level);
+                doc_add_number(d, "n_functions", e->n_functions);
+                doc_add_number(d, "n_host_iommus", e->n_host_iommus);
+                for (size_t i = 0; i < e->problems.n; i++)
+                        doc_add_string(problems, NULL, e->problems.items[i]);
+                doc_add(d, "problems", problems);
+        }
         output_doc(o, d);
 }
 
+/* Adds a word or a sentence to the line, if there is one. */
+static void add_text(Output *o, const char *before, const char *text) {
+        _cleanup_free_ char *harmless = alloc_check(text_escape_new(strempty(text)));
+
+        if (*harmless)
+                output_printf(o, "%s%s", before, harmless);
+}
+
 static void event_text(const Event *e, const struct timespec *ts, Output *o) {
-        _cleanup_free_ char *uuid = alloc_check(text_escape_new(strempty(e->uuid))),
-                            *reason = alloc_check(text_escape_new(strempty(e->reason)));
         char when[64] = "";
         struct tm tm;
 
         if (localtime_r(&ts->tv_sec, &tm))
                 (void)strftime(when, sizeof(when), "%F %T", &tm);
-        output_printf(o, "%s.%03ld %s%s%s%s%s\n", when, ts->tv_nsec / 1000000, e->name,
-                      *uuid ? " " : "", uuid, *reason ? " " : "", reason);
+        output_printf(o, "%s.%03ld %s", when, ts->tv_nsec / 1000000, e->name);
+        add_text(o, " ", e->uuid);
+        add_text(o, " ", e->reason);
+        add_text(o, " ", e->state);
+        add_text(o, ": ", e->state_reason);
+        add_text(o, ", ", e->operation);
+        if (e->kernel_level) {
+                add_text(o, " ", e->kernel_level);
+                output_printf(o, ", %u functions, %u host IOMMUs, %zu problem%s", e->n_functions,
+                              e->n_host_iommus, e->problems.n, e->problems.n == 1 ? "" : "s");
+        }
+        output_printf(o, "\n");
 }
 
 static void event_print(Ctl *ctl, const Event *e) {
@@ -66,9 +108,6 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "VmRemoved")) {
                 e.name = "vm-removed";
                 r = sd_bus_message_read(m, "sos", &e.uuid, &e.path, &e.reason);
-        } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "VmChanged")) {
-                e.name = "vm-changed";
-                r = sd_bus_message_read(m, "so", &e.uuid, &e.path);
         } else if (sd_bus_message_is_signal(m, AVIOMMU_MANAGER_INTERFACE, "CapacityChanged"))
                 e.name = "capacity-changed";
         else
@@ -77,6 +116,54 @@ static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         /* A signal of another form is none of ours. */
         if (r >= 0)
                 event_print(userdata, &e);
+        return 0;
+}
+
+/* (stu): the operation in flight, since when, and how many wait. */
+static int read_operation(sd_bus_message *m, void *field) {
+        const char **name = field;
+        uint64_t start_usec;
+        uint32_t n_waiting;
+
+        return sd_bus_message_read(m, "(stu)", name, &start_usec, &n_waiting);
+}
+
+static const ReplyField vm_fields[] = {
+        { "State", "s", offsetof(Event, state), NULL },
+        { "StateReason", "s", offsetof(Event, state_reason), NULL },
+        { "Operation", "(stu)", offsetof(Event, operation), read_operation },
+};
+
+static const ReplyField host_fields[] = {
+        { "KernelLevel", "s", offsetof(Event, kernel_level), NULL },
+        { "Problems", "as", offsetof(Event, problems), reply_read_strings },
+        { "NFunctions", "u", offsetof(Event, n_functions), NULL },
+        { "NHostIommus", "u", offsetof(Event, n_host_iommus), NULL },
+};
+
+static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        const char *interface, *path = sd_bus_message_get_path(m);
+        char uuid[UUID_STRING_SIZE];
+        Event e = { .path = path };
+
+        (void)reterr;
+        if (sd_bus_message_read(m, "s", &interface) < 0)
+                return 0;
+        if (streq(interface, AVIOMMU_VM_INTERFACE) &&
+            strncmp(path, AVIOMMU_VM_PATH, strlen(AVIOMMU_VM_PATH)) == 0 &&
+            uuid_parse(path + strlen(AVIOMMU_VM_PATH), uuid) >= 0 &&
+            reply_read_fields(m, vm_fields, ELEMENTSOF(vm_fields), &e) >= 0) {
+                e.name = "vm-changed";
+                e.uuid = uuid;
+        } else if (streq(interface, AVIOMMU_MANAGER_INTERFACE) &&
+                   reply_read_fields(m, host_fields, ELEMENTSOF(host_fields), &e) >= 0 &&
+                   e.kernel_level) { /* else it is about amounts, which capacity-changed tells */
+                e.name = "host-changed";
+                e.path = NULL;
+        }
+        if (e.name)
+                event_print(userdata, &e);
+        string_list_done(&e.problems);
         return 0;
 }
 
@@ -126,6 +213,12 @@ static int monitor_start(Ctl *ctl) {
                                    "',interface='" AVIOMMU_MANAGER_INTERFACE "'",
                                    on_signal, NULL, ctl);
         if (r >= 0)
+                r = sd_bus_add_match_async(
+                        ctl->client.bus, NULL,
+                        "type='signal',sender='" AVIOMMU_BUS_NAME "',path_namespace='" AVIOMMU_PATH
+                        "',interface='" DBUS_PROPERTIES_INTERFACE "',member='PropertiesChanged'",
+                        on_properties_changed, NULL, ctl);
+        if (r >= 0)
                 r = sd_bus_add_match_async(ctl->client.bus, NULL,
                                            "type='signal',sender='org.freedesktop.DBus',path='/org/"
                                            "freedesktop/DBus',interface='org.freedesktop.DBus',"
@@ -144,6 +237,8 @@ int verb_monitor(Ctl *ctl, int argc, char **argv) {
         (void)argc;
         (void)argv;
 
+        if (ctl->out.json != JSON_OFF) /* one a line, on a terminal too */
+                ctl->out.json = JSON_SHORT;
         interrupt_fd = interrupt_open();
         if (interrupt_fd < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, interrupt_fd, NULL,

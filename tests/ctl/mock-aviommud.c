@@ -486,6 +486,18 @@ static int finish_change(Mock *mock, sd_bus_message *m) {
         else {
                 (void)sd_bus_emit_signal(mock->bus, "/org/aviommu1", "org.aviommu1.Manager",
                                          "VmChanged", "so", uuid, PATH_1);
+                (void)sd_bus_emit_signal(mock->bus, PATH_1, "org.freedesktop.DBus.Properties",
+                                         "PropertiesChanged", "sa{sv}as", "org.aviommu1.Vm", 3,
+                                         "State", "s", "bound", "Confirmed", "b", true, "Operation",
+                                         "(stu)", "attaching", UINT64_C(5), 0U, 0);
+                (void)sd_bus_emit_signal(mock->bus, "/org/aviommu1",
+                                         "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                         "sa{sv}as", "org.aviommu1.Manager", 1, "NVms", "u", 1U, 0);
+                (void)sd_bus_emit_signal(mock->bus, "/org/aviommu1",
+                                         "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                                         "sa{sv}as", "org.aviommu1.Manager", 4, "KernelLevel", "s",
+                                         "plumbing", "Problems", "as", 1, "It is hot.",
+                                         "NFunctions", "u", 4U, "NHostIommus", "u", 2U, 0);
                 (void)sd_bus_emit_signal(mock->bus, "/org/aviommu1", "org.aviommu1.Manager",
                                          "CapacityChanged", NULL);
         }

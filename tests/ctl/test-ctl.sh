@@ -662,6 +662,16 @@ test_monitor() {
         wait $pid || fail "monitor, TERM" "exit $?"
         echo "ok monitor, TERM"
 
+        : >"$tmp/tty"
+        script -qefc "sh -c 'echo \$\$ >$tmp/pid; exec $ctl monitor -j'" "$tmp/tty" </dev/null >/dev/null 2>&1 &
+        pid=$!
+        await "monitor on a terminal" grep -q '"event":"daemon-up"}' "$tmp/tty"
+        kill -INT "$(cat "$tmp/pid")"
+        wait $pid
+        tr -d '\r' <"$tmp/tty" | grep -q '^{.*"event":"daemon-up"}$' ||
+                fail "monitor on a terminal" "not one object a line"
+        echo "ok monitor on a terminal"
+
         mock_stop
         code=$(timeout 10 "$ctl" monitor 2>"$tmp/err" | head -n 1; echo "${PIPESTATUS[0]}")
         [[ $code == *daemon-gone*0 ]] || fail "monitor, closed pipe" "$code"
