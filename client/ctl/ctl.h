@@ -101,6 +101,7 @@ int verb_destroy(Ctl *ctl, int argc, char **argv);
 int verb_reclaim(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);
+int verb_holders(Ctl *ctl, int argc, char **argv);
 int verb_top(Ctl *ctl, int argc, char **argv);
 
 /* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */

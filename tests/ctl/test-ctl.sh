@@ -354,7 +354,7 @@ test_usage() {
         mock_start
         expect help.txt 0 --help
         for verb in status host functions list show describe plan create attach detach map unmap leash exec \
-                confirm viommu cancel destroy reclaim monitor top metrics libvirt; do
+                confirm viommu cancel destroy reclaim monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
         says "version" 0 "aviommuctl " --version

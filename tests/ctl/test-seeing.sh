@@ -227,7 +227,19 @@ test_screen() {
         screen_over "top, resized, stopped, continued" 0
 }
 
+test_holders() {
+        if [ -e /dev/iommu ]; then
+                echo "skipped holders: this host has a /dev/iommu"
+                return
+        fi
+        mock_start
+        says holders 3 "There is no /dev/iommu here" holders
+        mock_stop
+        says "holders without a daemon" 3 "modprobe iommufd" holders
+}
+
 bus_start
+test_holders
 test_top
 test_screen
 test_metrics
