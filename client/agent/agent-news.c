@@ -134,7 +134,8 @@ static void on_connected(Agent *agent, News *news) {
 }
 
 static void on_disconnected(Agent *agent, const News *news) {
-        log_msg(LOG_WARNING, "The connection to libvirt is lost: %s.", strempty(news->text));
+        log_event(LOG_WARNING, MESSAGE_AGENT_NO_LIBVIRT, &(LogFields){ .reason = news->text },
+                  "The connection to libvirt is lost: %s.", strempty(news->text));
         agent->world.libvirt = false;
         agent->listing = false;
         for (Followed *f = agent->domains; f; f = f->hh.next)
@@ -188,7 +189,8 @@ void agent_list(Agent *agent) {
 static void report_failed(Agent *agent, const char *text) {
         if (agent->report_complaint && streq(agent->report_complaint, text))
                 return;
-        log_msg(LOG_ERR, "Cannot report the running domains to aviommud: %s", text);
+        log_event(LOG_ERR, MESSAGE_AGENT_NO_REPORT, &(LogFields){ .reason = text },
+                  "Cannot report the running domains to aviommud: %s", text);
         free(agent->report_complaint);
         agent->report_complaint = strdup(text);
 }
@@ -232,8 +234,10 @@ static void on_running(Agent *agent, const News *news) {
 
         agent->listing = false;
         if (news->result < 0) {
-                log_msg(LOG_WARNING, "No report: libvirt does not list the running domains: %s",
-                        news->text ?: strerror(-news->result));
+                log_event(LOG_WARNING, MESSAGE_AGENT_NO_REPORT,
+                          &(LogFields){ .reason = news->text },
+                          "No report: libvirt does not list the running domains: %s",
+                          news->text ?: strerror(-news->result));
                 return;
         }
         check_list(agent, news);
@@ -255,13 +259,13 @@ static void say_unsupported(Agent *agent, const News *news) {
         if (agent->said_unsupported)
                 return;
         agent->said_unsupported = true;
-        log_msg(LOG_WARNING,
-                "This libvirt takes no file descriptors for domains (%s): domains with "
-                "fdgroup='%s' "
-                "cannot start here. QEMU's driver has it since libvirt 9.0, <iommufd fdgroup=> "
-                "since "
-                "12.2.",
-                strempty(news->text), DOMAIN_FDGROUP);
+        log_event(LOG_WARNING, MESSAGE_AGENT_NO_DESCRIPTORS, &(LogFields){ .reason = news->text },
+                  "This libvirt takes no file descriptors for domains (%s): domains with "
+                  "fdgroup='%s' "
+                  "cannot start here. QEMU's driver has it since libvirt 9.0, <iommufd fdgroup=> "
+                  "since "
+                  "12.2.",
+                  strempty(news->text), DOMAIN_FDGROUP);
 }
 
 static void on_answer(Agent *agent, const News *news) {
@@ -278,8 +282,12 @@ static void on_answer(Agent *agent, const News *news) {
 
         if (news->order == ORDER_START) {
                 if (news->result < 0)
-                        followed_log(f, LOG_ERR, "Domain %s does not start: %s", strempty(f->name),
-                                     strempty(news->text));
+                        log_event(LOG_ERR, MESSAGE_DOMAIN_TROUBLE,
+                                  &(LogFields){ .vm = SD_ID128_TO_UUID_STRING(f->uuid),
+                                                .name = f->name,
+                                                .reason = news->text },
+                                  "Domain %s does not start: %s", strempty(f->name),
+                                  strempty(news->text));
                 else
                         followed_log(f, LOG_INFO, "Started domain %s.", strempty(f->name));
         } else if (news->result < 0 && news->result != -EOPNOTSUPP)

@@ -34,7 +34,9 @@ void followed_complain(Followed *f, int level, const char *format, ...) {
         va_end(ap);
         if (f->complaint && streq(f->complaint, text))
                 level = LOG_DEBUG;
-        followed_log(f, level, "%s", text);
+        log_event(level, MESSAGE_DOMAIN_TROUBLE,
+                  &(LogFields){ .vm = SD_ID128_TO_UUID_STRING(f->uuid), .name = f->name }, "%s",
+                  text);
         free(f->complaint);
         f->complaint = strdup(text);
 }
@@ -231,7 +233,10 @@ static int on_report(sd_event_source *source, uint64_t usec, void *userdata) {
 static void on_presence(void *userdata, bool there) {
         Agent *agent = userdata;
 
-        log_msg(there ? LOG_INFO : LOG_WARNING, "aviommud is %s.", there ? "there" : "gone");
+        if (there)
+                log_msg(LOG_INFO, "aviommud is there.");
+        else
+                log_event(LOG_WARNING, MESSAGE_AGENT_NO_DAEMON, NULL, "aviommud is gone.");
         agent->world.aviommud = there;
         if (there) {
                 agent->n_abandoned = 0;

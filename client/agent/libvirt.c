@@ -254,9 +254,10 @@ static void connect_later(Libvirt *lv) {
 
 /* Says why, the first time; the reason is libvirt's last error. */
 static void connect_failed(Libvirt *lv) {
-        log_msg(lv->said_unreachable ? LOG_DEBUG : LOG_WARNING,
-                "Cannot reach libvirt at %s, trying again from time to time: %s", lv->uri,
-                libvirt_error());
+        log_event(lv->said_unreachable ? LOG_DEBUG : LOG_WARNING, MESSAGE_AGENT_NO_LIBVIRT,
+                  &(LogFields){ .reason = libvirt_error() },
+                  "Cannot reach libvirt at %s, trying again from time to time: %s", lv->uri,
+                  libvirt_error());
         lv->said_unreachable = true;
         disconnect(lv);
         connect_later(lv);

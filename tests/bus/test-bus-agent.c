@@ -37,13 +37,26 @@
 void __real_log_vm(int level, const char *vm, const char *format, ...) _printf_(3, 4);
 void __wrap_log_vm(int level, const char *vm, const char *format, ...) _printf_(3, 4);
 
+void __real_log_event(int level, const char *message_id, const LogFields *fields,
+                      const char *format, ...) _printf_(4, 5);
+void __wrap_log_event(int level, const char *message_id, const LogFields *fields,
+                      const char *format, ...) _printf_(4, 5);
+
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static char log_text[1 << 18];
+
+static void remember(const char *text) {
+        size_t n;
+
+        (void)pthread_mutex_lock(&log_lock);
+        n = strlen(log_text);
+        (void)snprintf(log_text + n, sizeof(log_text) - n, "%s\n", text);
+        (void)pthread_mutex_unlock(&log_lock);
+}
 
 void __wrap_log_vm(int level, const char *vm, const char *format, ...) {
         char text[1024];
         va_list ap;
-        size_t n;
 
         if (level > LOG_INFO)
                 return;
@@ -51,10 +64,21 @@ void __wrap_log_vm(int level, const char *vm, const char *format, ...) {
         (void)vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
         __real_log_vm(level, vm, "%s", text);
-        (void)pthread_mutex_lock(&log_lock);
-        n = strlen(log_text);
-        (void)snprintf(log_text + n, sizeof(log_text) - n, "%s\n", text);
-        (void)pthread_mutex_unlock(&log_lock);
+        remember(text);
+}
+
+void __wrap_log_event(int level, const char *message_id, const LogFields *fields,
+                      const char *format, ...) {
+        char text[1024];
+        va_list ap;
+
+        if (level > LOG_INFO)
+                return;
+        va_start(ap, format);
+        (void)vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        __real_log_event(level, message_id, fields, "%s", text);
+        remember(text);
 }
 
 static unsigned count_said(const char *part) {
