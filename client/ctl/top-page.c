@@ -189,10 +189,10 @@ static void print_bar(const Bars *bars, const Resource *x, bool is_last, Output 
 }
 
 static unsigned print_bars(const TopPage *page, Output *o) {
-        Bars bars = { .across = MAX(o->columns / BAR_COLUMNS, 1U),
-                      .is_narrow = o->columns < BAR_COLUMNS };
+        Bars bars = { .is_narrow = o->columns < BAR_COLUMNS };
         unsigned n_lines;
 
+        bars.across = MAX(o->columns / BAR_COLUMNS, 1U);
         bars_choose(page, &bars);
         bars_measure(&bars, o->columns);
         for (size_t i = 0; i < bars.n; i++)
