@@ -152,6 +152,13 @@ test_top() {
         mock_start control
         on_tty "top, hostile name" 80 24 env NO_COLOR=1 "$ctl" top -n 1
         no_escapes "top, hostile name" "$tmp/tty"
+        mock_start denied
+        run "top without a right" 0 top
+        grep -q '^ivhd0 instances' "$tmp/out" || fail "top without a right" "no bars"
+        ! grep -q MOST "$tmp/out" || fail "top without a right" "VMs"
+        grep -q 'Wanted one thing' "$tmp/out" || fail "top without a right" "does not say why"
+        says "metrics without a right" 5 "[AccessDenied]" metrics --output="$tmp/none.prom"
+        [ ! -e "$tmp/none.prom" ] || fail "metrics without a right" "writes half of it"
         mock_start bare
         says "top of nothing" 0 "0 VMs" top
         mock_start many
