@@ -61,6 +61,11 @@ mkdir -p /run/systemd/journald.conf.d
 printf '[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=\n' >/run/systemd/journald.conf.d/test.conf
 "$journald" >/run/journald.log 2>&1 &
 pids+=($!)
+for ((i = 0; i < 200; i++)); do
+        [[ ! -S /run/systemd/journal/socket ]] || break
+        kill -0 "${pids[0]}" 2>/dev/null || { echo "skipped: journald does not run here"; cat /run/journald.log; exit 77; }
+        sleep 0.05
+done
 await test -S /run/systemd/journal/socket
 dbus-daemon --session --nofork --nopidfile --address="$DBUS_SYSTEM_BUS_ADDRESS" 2>/run/bus.log &
 pids+=($!)
