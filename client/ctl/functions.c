@@ -3,13 +3,13 @@
  * aviommuctl functions: the PCI functions of the host, page by page.
  */
 #include "ctl/ctl.h"
-#include "ctl/pages.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
 #include "lib/alloc.h"
 #include "lib/format.h"
+#include "lib/pages.h"
 #include "lib/reply.h"
 #include "lib/table.h"
 
@@ -180,7 +180,7 @@ int verb_functions(Ctl *ctl, int argc, char **argv) {
                         return r;
         }
 
-        r = pages_read(ctl, &pages, read_function, &l);
+        r = pages_read(&ctl->client, &pages, read_function, &l, &ctl->failure);
         if (r < 0)
                 return r;
         report_missing(ctl, &l);

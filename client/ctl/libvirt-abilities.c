@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "ctl/libvirt-abilities.h"
 
-#include <inttypes.h>
+#include <stdio.h>
 #include <stdarg.h>
 
 #include "domain/capabilities.h"
-
-#define VERSION(major, minor) ((uint64_t)(major) * 1000000 + (minor) * 1000)
 
 const char *ability_to_string(AbilityKind kind) {
         static const char *const names[_ABILITY_MAX] = {
@@ -16,15 +14,6 @@ const char *ability_to_string(AbilityKind kind) {
         };
 
         return names[kind];
-}
-
-char *version_format(uint64_t version, char buf[static VERSION_STRING_SIZE]) {
-        if (version == 0)
-                (void)snprintf(buf, VERSION_STRING_SIZE, "-");
-        else
-                (void)snprintf(buf, VERSION_STRING_SIZE, "%" PRIu64 ".%" PRIu64 ".%" PRIu64,
-                               version / 1000000 % 10000, version / 1000 % 1000, version % 1000);
-        return buf;
 }
 
 static void set(Ability *a, Verdict verdict, const char *format, ...) _printf_(3, 4);
@@ -68,11 +57,11 @@ void abilities_find(const LibvirtVersions *versions, const char *capabilities,
         bool is_qemu = streq(versions->hypervisor, "QEMU");
         uint64_t libvirt = versions->libvirt, qemu = is_qemu ? versions->version : 0;
 
-        by_version(ret + ABILITY_VIRTIO, "libvirt", libvirt, VERSION(8, 3));
-        by_version(ret + ABILITY_AMD, "libvirt", libvirt, VERSION(11, 5));
-        by_version(ret + ABILITY_DMA_REMAP, "QEMU", qemu, VERSION(10, 2));
-        by_version(ret + ABILITY_IOMMUFD, "libvirt", libvirt, VERSION(12, 1));
-        by_version(ret + ABILITY_FDGROUP, "libvirt", libvirt, VERSION(12, 2));
+        by_version(ret + ABILITY_VIRTIO, "libvirt", libvirt, LIBVIRT_WITH_VIRTIO);
+        by_version(ret + ABILITY_AMD, "libvirt", libvirt, LIBVIRT_WITH_AMD);
+        by_version(ret + ABILITY_DMA_REMAP, "QEMU", qemu, QEMU_WITH_DMA_REMAP);
+        by_version(ret + ABILITY_IOMMUFD, "libvirt", libvirt, LIBVIRT_WITH_IOMMUFD);
+        by_version(ret + ABILITY_FDGROUP, "libvirt", libvirt, LIBVIRT_WITH_FDGROUP);
 
         by_enumeration(ret + ABILITY_VIRTIO, capabilities, "iommu", "model", "virtio",
                        "This QEMU has no virtio-iommu-pci.");

@@ -3,6 +3,8 @@
 
 /* What this libvirt and QEMU can of what the tiers want: pure, from their versions and what libvirt says of itself. */
 
+#include "lib/version.h"
+
 #include "ctl/libvirt-connection.h"
 
 typedef enum Verdict {
@@ -30,9 +32,3 @@ const char *ability_to_string(AbilityKind kind);
 /* @capabilities: NULL where libvirt gives none. */
 void abilities_find(const LibvirtVersions *versions, const char *capabilities,
                     Ability ret[static _ABILITY_MAX]);
-
-#define VERSION_STRING_SIZE 32
-
-/* "12.8.0"; "-" for 0. Returns @buf. */
-char *version_format(uint64_t version, char buf[static VERSION_STRING_SIZE]);
-#define VERSION_STRING(version) version_format((version), (char[VERSION_STRING_SIZE]){})

@@ -62,7 +62,7 @@ static int survey_functions(Ctl *ctl, Survey *s) {
 
         for (size_t i = 0; i < ELEMENTSOF(states); i++)
                 s->functions[i].state = states[i];
-        return pages_read(ctl, &pages, count_function, s);
+        return pages_read(&ctl->client, &pages, count_function, s, &ctl->failure);
 }
 
 static int survey_vm_charges(Ctl *ctl, Survey *s) {

@@ -84,7 +84,7 @@ int survey_vms(Ctl *ctl, VmRows *ret) {
         ret->pages = (Pages){ .member = "ListVms",
                               .contents = "(sssssuo)",
                               .what = "asking for the VMs" };
-        return pages_read(ctl, &ret->pages, read_vm, ret);
+        return pages_read(&ctl->client, &ret->pages, read_vm, ret, &ctl->failure);
 }
 
 int survey_charges(Ctl *ctl, const char *path, sd_bus_message **ret_message, ChargeList *ret) {

@@ -4,7 +4,7 @@
 /* What several verbs ask the daemon: the Manager's properties, the host IOMMUs, the VMs and what they hold. */
 
 #include "ctl/ctl.h"
-#include "ctl/pages.h"
+#include "lib/pages.h"
 #include "lib/reply.h"
 
 typedef struct Tier {

@@ -2,7 +2,7 @@
 #include "kernel/linux/ivrs.h"
 
 /*
- * The walk through an IVRS table: the ACPI header, then blocks, of which the IVHD kinds hold device entries.
+ * The device entries of an IVRS table, in those of its blocks that are of an IVHD kind.
  *
  * A table usually describes each IOMMU several times, in IVHD kinds of growing detail. All are walked: an alias told
  * twice does no harm, and one that is left out does.
@@ -13,13 +13,8 @@
 
 #include <errno.h>
 
-#define ACPI_LENGTH_OFFSET 4
-#define IVRS_HEADER_SIZE   48 /* ACPI header 36, IVinfo 4, reserved 8 */
+#include "base/ivrs-table.h"
 
-#define BLOCK_HEADER_SIZE   4 /* type 1, flags 1, length 2 */
-#define IVHD_TYPE_10        0x10
-#define IVHD_TYPE_11        0x11
-#define IVHD_TYPE_40        0x40
 #define IVHD_SEGMENT_OFFSET 16
 #define IVHD_10_HEADER_SIZE 24
 #define IVHD_11_HEADER_SIZE 40
@@ -39,10 +34,6 @@ typedef struct Span {
 
 static uint16_t get_le16(const uint8_t *p) {
         return (uint16_t)(p[0] | p[1] << 8);
-}
-
-static uint32_t get_le32(const uint8_t *p) {
-        return (uint32_t)get_le16(p) | (uint32_t)get_le16(p + 2) << 16;
 }
 
 /* Cuts the first @size bytes off @from. Returns false, with nothing changed, if there are fewer. */
@@ -127,35 +118,22 @@ static int walk_ivhd(Span block, IvrsAliasHandler handler, void *userdata) {
         return 0;
 }
 
+typedef struct Walk {
+        IvrsAliasHandler handler;
+        void *userdata;
+} Walk;
+
+static int on_block(const uint8_t *data, size_t size, void *userdata) {
+        const Walk *walk = userdata;
+
+        if (data[0] != IVHD_TYPE_10 && data[0] != IVHD_TYPE_11 && data[0] != IVHD_TYPE_40)
+                return 0;
+        return walk_ivhd((Span){ data, size }, walk->handler, walk->userdata);
+}
+
 int ivrs_for_each_alias(const uint8_t *data, size_t size, IvrsAliasHandler handler,
                         void *userdata) {
-        Span table = { data, size }, header, block;
-        size_t length;
+        Walk walk = { handler, userdata };
 
-        if (size < IVRS_HEADER_SIZE || memcmp(data, "IVRS", 4) != 0)
-                return -EBADMSG;
-        length = get_le32(data + ACPI_LENGTH_OFFSET);
-        if (length < IVRS_HEADER_SIZE || length > size)
-                return -EBADMSG;
-        table.size = length; /* what a file holds behind its table is no part of it */
-        (void)span_take(&table, IVRS_HEADER_SIZE, &header);
-
-        while (table.size > 0) {
-                size_t block_size;
-                uint8_t type;
-                int r;
-
-                if (table.size < BLOCK_HEADER_SIZE)
-                        return -EBADMSG;
-                type = table.data[0];
-                block_size = get_le16(table.data + 2);
-                if (block_size < BLOCK_HEADER_SIZE || !span_take(&table, block_size, &block))
-                        return -EBADMSG;
-                if (type != IVHD_TYPE_10 && type != IVHD_TYPE_11 && type != IVHD_TYPE_40)
-                        continue;
-                r = walk_ivhd(block, handler, userdata);
-                if (r != 0)
-                        return r;
-        }
-        return 0;
+        return ivrs_for_each_block(data, size, on_block, &walk);
 }

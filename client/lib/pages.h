@@ -3,7 +3,7 @@
 
 /* Reading a list of the Manager to its end: ListVms and ListFunctions. */
 
-#include "ctl/ctl.h"
+#include "lib/client.h"
 
 typedef struct Pages {
         const char *member, *contents, *what; /* method, signature of an element, progress */
@@ -12,8 +12,8 @@ typedef struct Pages {
         size_t n_messages;
 } Pages;
 
-/* Calls @read_one for each element. Returns 0 or a negative errno (failure set). */
-int pages_read(Ctl *ctl, Pages *p, int (*read_one)(sd_bus_message *m, void *userdata),
-               void *userdata);
+/* Calls @read_one for each element. Returns 0 or a negative errno (reterr set). */
+int pages_read(Client *c, Pages *p, int (*read_one)(sd_bus_message *m, void *userdata),
+               void *userdata, Failure *reterr);
 
 void pages_done(Pages *p);
