@@ -39,6 +39,7 @@ typedef struct Ctl {
         const char *uri;     /* libvirt; NULL: not said */
         const char *iommufd; /* libvirt apply: "yes" or "no"; NULL: not said */
         const char *config;  /* libvirt: the configuration of hook and agent; NULL: not said */
+        const char *doctor_tier, *root; /* doctor; NULL: not said */
 
         /* While a VM is held: that others took it down, and why, as VmRemoved says it. */
         bool is_removed;
@@ -54,6 +55,7 @@ enum {
         OPTION_TIMEOUT,
         OPTION_NO_ASK_PASSWORD,
         OPTION_ADDRESS,
+        OPTION_ROOT,    /* doctor */
         OPTION_OF_VERB, /* the first that belongs to a verb */
 };
 
@@ -103,6 +105,10 @@ int verb_monitor(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);
 int verb_holders(Ctl *ctl, int argc, char **argv);
 int verb_top(Ctl *ctl, int argc, char **argv);
+int verb_doctor(Ctl *ctl, int argc, char **argv);
+
+/* Takes the options of doctor. */
+int doctor_option(Ctl *ctl, int id, const char *argument);
 
 /* After CreateVm with --hold: keeps the VM until a signal, the end of stdin, or its own end; then destroys it. */
 int hold_vm(Ctl *ctl, const char *uuid);

@@ -131,6 +131,11 @@ static const CtlOption top_options[] = {
         { "iterations", "N", 'n', "End after so many pages" },
 };
 
+static const CtlOption doctor_options[] = {
+        { "tier", "TIER", OPTION_TIER, "What keeps this host from hardware, emulated or virtio" },
+        { "root", "FOLDER", OPTION_ROOT, "Look at the files below FOLDER" },
+};
+
 #define OPTIONS(array) .options = (array), .n_options = ELEMENTSOF(array)
 
 const Verb verbs[] = {
@@ -145,6 +150,12 @@ const Verb verbs[] = {
           OPTIONS(host_options),
           .option = host_option,
           .run = verb_host },
+        { .name = "doctor",
+          .summary = "Look this host over: what it lacks, and the commands that mend it",
+          .text = "Ends with 1 when something is at fault; aviommu-doctor(7) explains each check.",
+          OPTIONS(doctor_options),
+          .option = doctor_option,
+          .run = verb_doctor },
         { .name = "functions",
           .arguments = "[ADDRESS...]",
           .summary = "Show the PCI functions",

@@ -353,7 +353,7 @@ test_exec() {
 test_usage() {
         mock_start
         expect help.txt 0 --help
-        for verb in status host functions list show describe plan create attach detach map unmap leash exec \
+        for verb in status host doctor functions list show describe plan create attach detach map unmap leash exec \
                 confirm viommu cancel destroy reclaim monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
@@ -700,6 +700,9 @@ test_manual() {
         echo "ok manual"
 }
 
+# shellcheck source=tests/ctl/doctor.sh
+. "$here/doctor.sh"
+
 bus_start
 test_manual
 test_output
@@ -715,4 +718,5 @@ test_hostile
 test_progress
 test_hold
 test_monitor
+test_doctor
 echo "all passed"

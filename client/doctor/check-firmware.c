@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Processor, IVRS table, and what the host IOMMUs can by EFR, EFR2 and the VSC capability.
+ */
+#include "doctor/check.h"
+
+#include "doctor/parse.h"
+
+static void check_processor(const Facts *facts, Findings *out) {
+        const Blob *b = &facts->firmware.processors;
+        char vendor[32];
+
+        if (b->error < 0)
+                finding_add_unreadable(out, FINDING_FIRMWARE_PROCESSOR, "/proc/cpuinfo", b->error);
+        else if (!processor_vendor(b->data, vendor, sizeof(vendor)))
+                finding_add(out, FINDING_FIRMWARE_PROCESSOR, LEVEL_UNCHECKED,
+                            "/proc/cpuinfo does not name the processor's vendor.");
+        else if (facts_is_amd(facts))
+                finding_add(out, FINDING_FIRMWARE_PROCESSOR, LEVEL_FINE, "The processor is %s.",
+                            vendor);
+        else {
+                finding_add(out, FINDING_FIRMWARE_PROCESSOR, LEVEL_WARNING,
+                            "The processor is %s, and only AMD's IOMMUs have virtual instances: "
+                            "the other tiers can be had.",
+                            vendor);
+                finding_keeps_from(out, TIER_HARDWARE);
+        }
+}
+
+/* How many host IOMMUs of AMD the daemon knows; 0 too where it does not tell. */
+static size_t count_amd(const BusFacts *b) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < b->n_hosts; i++)
+                n += streq(b->hosts[i].vendor, "amd");
+        return n;
+}
+
+static void check_ivrs(const Facts *facts, Findings *out) {
+        const Blob *b = &facts->firmware.ivrs;
+        size_t n_amd = count_amd(&facts->bus);
+        IvrsSummary s;
+
+        if (b->error == -ENOENT) {
+                bool has_others = facts->bus.n_hosts > 0;
+
+                finding_add(out, FINDING_FIRMWARE_IVRS, has_others ? LEVEL_WARNING : LEVEL_FAULT,
+                            "The firmware has no IVRS table, by which the kernel finds AMD's "
+                            "IOMMUs: AMD-Vi is not there or switched off in the firmware's setup.");
+                finding_keeps_from(out, has_others ? TIER_HARDWARE : TIERS_ALL);
+                finding_mend(out, MEND_FIRMWARE);
+        } else if (b->error < 0)
+                finding_add_unreadable(out, FINDING_FIRMWARE_IVRS, "/sys/firmware/acpi/tables/IVRS",
+                                       b->error);
+        else if (ivrs_summarize((const uint8_t *)b->data, b->size, &s) < 0 || s.is_damaged)
+                finding_add(out, FINDING_FIRMWARE_IVRS, LEVEL_WARNING,
+                            "The IVRS table is damaged (its lengths or its sum are wrong): the "
+                            "kernel may miss IOMMUs, and the daemon aliases of functions. Update "
+                            "the firmware.");
+        else if (facts->bus.n_hosts > 0 && n_amd != s.n_iommus) {
+                finding_add(out, FINDING_FIRMWARE_IVRS, LEVEL_WARNING,
+                            "The IVRS table describes other IOMMUs (%u) than the kernel has (%zu): "
+                            "what is "
+                            "behind those that it lacks cannot be assigned. The kernel's log says "
+                            "why.",
+                            s.n_iommus, n_amd);
+                finding_mend(out, "journalctl -k --grep AMD-Vi");
+        } else
+                finding_add(out, FINDING_FIRMWARE_IVRS, LEVEL_FINE,
+                            "IOMMUs that the IVRS table describes: %u%s.", s.n_iommus,
+                            s.has_features ? "" : ", without their features");
+}
+
+static void check_iommus(const BusFacts *b, Findings *out) {
+        if (b->hosts_failure.exit_code != CLIENT_EXIT_OK)
+                finding_add_unanswered(out, FINDING_FIRMWARE_IOMMUS, "the host IOMMUs",
+                                       &b->hosts_failure);
+        else if (b->n_hosts == 0) {
+                finding_add(out, FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT,
+                            "The kernel drives no IOMMU: no function can be assigned to a VM. "
+                            "Switch the IOMMU (AMD-Vi, VT-d) on in the firmware's setup.");
+                finding_keeps_from(out, TIERS_ALL);
+                finding_mend(out, MEND_FIRMWARE);
+        } else
+                finding_add(out, FINDING_FIRMWARE_IOMMUS, LEVEL_FINE,
+                            "Host IOMMUs: %zu, of AMD: %zu.", b->n_hosts, count_amd(b));
+}
+
+static bool has_feature(const BusHost *h, const char *feature) {
+        for (size_t i = 0; i < h->features.n; i++)
+                if (streq(h->features.items[i], feature))
+                        return true;
+        return false;
+}
+
+static void check_nesting(const BusHost *h, Findings *out) {
+        bool gt = has_feature(h, "gt"), gio = has_feature(h, "gio"),
+             gcr3trp = has_feature(h, "gcr3trp");
+
+        if (gt && gio && gcr3trp) {
+                finding_add(out, FINDING_FIRMWARE_NESTING, LEVEL_FINE,
+                            "The IOMMUs can nest (EFR GTSup and GIOSup, EFR2 GCR3TRPMode).");
+                return;
+        }
+        finding_add(out, FINDING_FIRMWARE_NESTING, LEVEL_WARNING,
+                    "The IOMMUs cannot nest: EFR and EFR2 lack%s%s%s. Nothing but other hardware "
+                    "changes that.",
+                    gt ? "" : " GTSup", gio ? "" : " GIOSup", gcr3trp ? "" : " GCR3TRPMode");
+        finding_keeps_from(out, TIER_HARDWARE);
+}
+
+static void check_viommu(const BusHost *h, Findings *out) {
+        if (has_feature(h, "viommu")) {
+                finding_add(out, FINDING_FIRMWARE_VIOMMU, LEVEL_FINE,
+                            "The IOMMUs have virtual instances (EFR bit 55).");
+                return;
+        }
+        finding_add(out, FINDING_FIRMWARE_VIOMMU, LEVEL_WARNING,
+                    "The IOMMUs have no virtual instances: EFR bit 55 is not set. The firmware "
+                    "may have it switched off; otherwise only other hardware changes that.");
+        finding_keeps_from(out, TIER_HARDWARE);
+        finding_mend(out, MEND_FIRMWARE);
+}
+
+/* Returns whether there was something to say. */
+static bool check_space(const IommuSpace *s, Findings *out) {
+        VscState state;
+
+        if (s->config.error < 0) {
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_UNCHECKED,
+                            "The PCI configuration space of %s (%s) cannot be read: %s", s->name,
+                            s->address, strerror(-s->config.error));
+                return true;
+        }
+        state = vsc_find((const uint8_t *)s->config.data, s->config.size);
+        switch (state) {
+        case VSC_PRESENT:
+                return false;
+        case VSC_HIDDEN:
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_UNCHECKED,
+                            "Only root may read as much of the PCI configuration space of %s (%s) "
+                            "as to see its VSC capability.",
+                            s->name, s->address);
+                finding_mend(out, "sudo aviommuctl doctor");
+                return true;
+        case VSC_DISABLED:
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_WARNING,
+                            "%s (%s) has its VF MMIO switched off (VSC capability): the firmware "
+                            "has to give it address space before the kernel can make vIOMMUs. "
+                            "Switch it on in the firmware's setup, or update the firmware.",
+                            s->name, s->address);
+                break;
+        case VSC_ABSENT:
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_WARNING,
+                            "%s (%s) has no VSC capability, where its VF MMIO would be told of: "
+                            "the kernel cannot make vIOMMUs. Update the firmware.",
+                            s->name, s->address);
+                break;
+        }
+        finding_keeps_from(out, TIER_HARDWARE);
+        finding_mend(out, MEND_FIRMWARE);
+        return true;
+}
+
+static void check_vsc(const FirmwareFacts *f, Findings *out) {
+        bool is_said = false;
+
+        for (size_t i = 0; i < f->n_spaces; i++)
+                is_said |= check_space(&f->spaces[i], out);
+        if (!is_said && f->n_spaces > 0)
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_FINE,
+                            "VF MMIO is switched on (VSC capability) on all host IOMMUs that were "
+                            "looked "
+                            "at: %zu.",
+                            f->n_spaces);
+}
+
+/* EFR and EFR2 are the same for all of them. */
+static const BusHost *first_amd(const BusFacts *b) {
+        for (size_t i = 0; i < b->n_hosts; i++)
+                if (streq(b->hosts[i].vendor, "amd"))
+                        return &b->hosts[i];
+        return NULL;
+}
+
+void check_firmware(const Facts *facts, Findings *out) {
+        const BusFacts *b = &facts->bus;
+        const BusHost *amd = first_amd(b);
+
+        check_processor(facts, out);
+        if (facts_is_amd(facts))
+                check_ivrs(facts, out);
+        if (!bus_is_reachable(b))
+                return;
+        check_iommus(b, out);
+        if (!amd)
+                return;
+        if (amd->efr == 0) {
+                finding_add(out, FINDING_FIRMWARE_NESTING, LEVEL_UNCHECKED,
+                            "The kernel does not tell EFR and EFR2 of %s.", amd->name);
+                return;
+        }
+        check_nesting(amd, out);
+        check_viommu(amd, out);
+        /* Without virtual instances there is nothing that it could speak of. */
+        if (has_feature(amd, "viommu"))
+                check_vsc(&facts->firmware, out);
+}
