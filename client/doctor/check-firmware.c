@@ -4,6 +4,7 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/listing.h"
 #include "doctor/parse.h"
 
 static void check_processor(const Facts *facts, Findings *out) {
@@ -122,57 +123,70 @@ static void check_viommu(const BusHost *h, Findings *out) {
         finding_mend(out, MEND_FIRMWARE);
 }
 
-/* Returns whether there was something to say. */
-static bool check_space(const IommuSpace *s, Findings *out) {
-        VscState state;
+static VscState space_state(const IommuSpace *s) {
+        return vsc_find((const uint8_t *)s->config.data, s->config.size);
+}
 
-        if (s->config.error < 0) {
-                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_UNCHECKED,
-                            "The PCI configuration space of %s (%s) cannot be read: %s", s->name,
-                            s->address, strerror(-s->config.error));
-                return true;
-        }
-        state = vsc_find((const uint8_t *)s->config.data, s->config.size);
+static void check_vsc_state(VscState state, const char *names, Findings *out) {
         switch (state) {
         case VSC_PRESENT:
-                return false;
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_FINE,
+                            "VF MMIO is switched on (VSC capability) on %s.", names);
+                return;
         case VSC_HIDDEN:
                 finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_UNCHECKED,
-                            "Only root may read as much of the PCI configuration space of %s (%s) "
-                            "as to see its VSC capability.",
-                            s->name, s->address);
+                            "Only root may read as much of the PCI configuration space of %s as "
+                            "to see the VSC capability.",
+                            names);
                 finding_mend(out, "sudo aviommuctl doctor");
-                return true;
+                return;
         case VSC_DISABLED:
                 finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_WARNING,
-                            "%s (%s) has its VF MMIO switched off (VSC capability): the firmware "
-                            "has to give it address space before the kernel can make vIOMMUs. "
-                            "Switch it on in the firmware's setup, or update the firmware.",
-                            s->name, s->address);
+                            "VF MMIO is switched off (VSC capability) on %s: the firmware has to "
+                            "give it address space before the kernel can make vIOMMUs. Switch it "
+                            "on in the firmware's setup, or update the firmware.",
+                            names);
                 break;
         case VSC_ABSENT:
                 finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_WARNING,
-                            "%s (%s) has no VSC capability, where its VF MMIO would be told of: "
+                            "There is no VSC capability, where VF MMIO would be told of, on %s: "
                             "the kernel cannot make vIOMMUs. Update the firmware.",
-                            s->name, s->address);
+                            names);
                 break;
         }
         finding_keeps_from(out, TIER_HARDWARE);
         finding_mend(out, MEND_FIRMWARE);
-        return true;
 }
 
 static void check_vsc(const FirmwareFacts *f, Findings *out) {
-        bool is_said = false;
+        static const VscState states[] = { VSC_PRESENT, VSC_HIDDEN, VSC_DISABLED, VSC_ABSENT };
+        _cleanup_(listing_done) Listing unread = {};
+        int error = 0;
 
+        for (size_t k = 0; k < ELEMENTSOF(states); k++) {
+                _cleanup_(listing_done) Listing l = {};
+                _cleanup_free_ char *names = NULL;
+
+                for (size_t i = 0; i < f->n_spaces; i++)
+                        if (f->spaces[i].config.error == 0 &&
+                            space_state(&f->spaces[i]) == states[k])
+                                listing_add(&l, f->spaces[i].name);
+                names = listing_text(&l);
+                if (l.n > 0)
+                        check_vsc_state(states[k], names, out);
+        }
         for (size_t i = 0; i < f->n_spaces; i++)
-                is_said |= check_space(&f->spaces[i], out);
-        if (!is_said && f->n_spaces > 0)
-                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_FINE,
-                            "VF MMIO is switched on (VSC capability) on all host IOMMUs that were "
-                            "looked "
-                            "at: %zu.",
-                            f->n_spaces);
+                if (f->spaces[i].config.error < 0) {
+                        error = f->spaces[i].config.error;
+                        listing_add(&unread, f->spaces[i].name);
+                }
+        if (unread.n > 0) {
+                _cleanup_free_ char *names = listing_text(&unread);
+
+                finding_add(out, FINDING_FIRMWARE_VSC, LEVEL_UNCHECKED,
+                            "The PCI configuration space of %s cannot be read: %s", names,
+                            strerror(-error));
+        }
 }
 
 /* EFR and EFR2 are the same for all of them. */

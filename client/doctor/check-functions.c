@@ -4,6 +4,7 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/listing.h"
 #include "doctor/parse.h"
 #include "lib/alloc.h"
 
@@ -38,25 +39,20 @@ static void check_bound(const BusFacts *b, Findings *out) {
 
 /* ---- groups ---- */
 
-/* The functions of the group of @first, as words; counts those on a host's driver and on vfio. */
-static char *group_members(const BusFacts *b, const BusFunction *first, size_t *ret_n,
-                           size_t *ret_host, size_t *ret_vfio) {
-        char *names = alloc_printf("%s", "");
+typedef struct Group {
+        size_t n, n_host, n_vfio; /* functions; on drivers of the host, and of VFIO */
+        Listing members;
+} Group;
 
-        *ret_n = *ret_host = *ret_vfio = 0;
-        for (const BusFunction *x = first; x < b->functions + b->n_functions; x++) {
-                char *longer;
-
-                if (x->group != first->group)
-                        continue;
-                longer = alloc_printf("%s%s%s", names, *ret_n > 0 ? ", " : "", x->address);
-                free(names);
-                names = longer;
-                ++*ret_n;
-                *ret_vfio += is_on_vfio(x);
-                *ret_host += !is_on_vfio(x) && !streq(x->driver, "");
-        }
-        return names;
+static void group_count(const BusFacts *b, const BusFunction *first, Group *ret) {
+        *ret = (Group){};
+        for (const BusFunction *x = first; x < b->functions + b->n_functions; x++)
+                if (x->group == first->group) {
+                        listing_add(&ret->members, x->address);
+                        ret->n++;
+                        ret->n_vfio += is_on_vfio(x);
+                        ret->n_host += !is_on_vfio(x) && !streq(x->driver, "");
+                }
 }
 
 static bool is_first_of_group(const BusFacts *b, const BusFunction *x) {
@@ -66,43 +62,61 @@ static bool is_first_of_group(const BusFacts *b, const BusFunction *x) {
         return true;
 }
 
-static void check_groups(const BusFacts *b, Findings *out) {
-        size_t n_shared = 0;
-        bool is_said = false;
+/* Groups of which the same is to be said, as "10 (0000:41:00.0, 0000:41:00.1)". */
+typedef struct Groups {
+        size_t n_shared;      /* with more than one function */
+        Listing whole, mixed; /* of those: on vfio alone; on drivers of the host too */
+} Groups;
 
+static void groups_done(Groups *g) {
+        listing_done(&g->whole);
+        listing_done(&g->mixed);
+}
+
+static void groups_sort(const BusFacts *b, Groups *ret) {
         for (const BusFunction *x = b->functions; x < b->functions + b->n_functions; x++) {
-                _cleanup_free_ char *names = NULL;
-                size_t n, n_host, n_vfio;
+                _cleanup_free_ char *members = NULL, *text = NULL;
+                Group g;
 
                 if (x->group == NO_GROUP || !is_first_of_group(b, x))
                         continue;
-                names = group_members(b, x, &n, &n_host, &n_vfio);
-                n_shared += n > 1;
-                if (n < 2 || n_vfio == 0)
-                        continue;
-                is_said = true;
-                if (n_host > 0) {
-                        finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_FAULT,
-                                    "Group %u is not isolated within (%s), and has functions both "
-                                    "on vfio-pci and on drivers of the host: the kernel assigns "
-                                    "none of them. Bind the others too, or none.",
-                                    x->group, names);
-                        finding_mend(out, "aviommuctl functions");
-                } else
-                        finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING,
-                                    "Group %u is not isolated within (%s): its functions go to "
-                                    "one VM, all together. Another slot may be isolated (PCIe "
-                                    "ACS).",
-                                    x->group, names);
+                group_count(b, x, &g);
+                members = listing_text(&g.members);
+                text = alloc_printf("%u (%s)", x->group, members);
+                listing_done(&g.members);
+                ret->n_shared += g.n > 1;
+                if (g.n > 1 && g.n_vfio > 0)
+                        listing_add(g.n_host > 0 ? &ret->mixed : &ret->whole, text);
         }
-        if (is_said)
+}
+
+static void check_groups(const BusFacts *b, Findings *out) {
+        _cleanup_(groups_done) Groups g = {};
+        _cleanup_free_ char *whole = NULL, *mixed = NULL;
+
+        groups_sort(b, &g);
+        whole = listing_text(&g.whole);
+        mixed = listing_text(&g.mixed);
+        if (g.mixed.n > 0) {
+                finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_FAULT,
+                            "Not isolated within, and with functions both on vfio-pci and on "
+                            "drivers of the host, so that the kernel assigns none of them: group "
+                            "%s. Bind the others too, or none.",
+                            mixed);
+                finding_mend(out, "aviommuctl functions");
+        }
+        if (g.whole.n > 0)
+                finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING,
+                            "Not isolated within, so that its functions go to one VM, all "
+                            "together: group %s. Another slot may be isolated (PCIe ACS).",
+                            whole);
+        if (g.mixed.n > 0 || g.whole.n > 0)
                 return;
-        if (n_shared > 0)
-                finding_add(
-                        out, FINDING_FUNCTIONS_GROUPS, LEVEL_FINE,
-                        "Groups that are not isolated within: %zu, and no function of theirs is on "
-                        "vfio-pci.",
-                        n_shared);
+        if (g.n_shared > 0)
+                finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_FINE,
+                            "Groups that are not isolated within: %zu, and no function of theirs "
+                            "is on vfio-pci.",
+                            g.n_shared);
         else
                 finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_FINE,
                             "Every function is isolated from the others.");

@@ -4,8 +4,8 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/listing.h"
 #include "doctor/parse.h"
-#include "lib/alloc.h"
 
 typedef struct Symbol {
         FindingId id;
@@ -199,23 +199,20 @@ static void check_parameters(const KernelFacts *k, Findings *out) {
 
 /* ---- the kernel level ---- */
 
-/* The names of the host IOMMUs that are like @h; NULL when one before it is. */
+/* The names of the host IOMMUs that are like @h; NULL when one before it is too. The caller
+ * frees it. */
 static char *names_of_same(const BusFacts *b, const BusHost *h) {
-        char *names = NULL;
+        _cleanup_(listing_done) Listing l = {};
 
         for (const BusHost *x = b->hosts; x < b->hosts + b->n_hosts; x++) {
-                char *longer;
-
                 if (!streq(x->kernel_level, h->kernel_level) ||
                     !streq(x->kernel_level_reason, h->kernel_level_reason))
                         continue;
                 if (x < h)
                         return NULL;
-                longer = alloc_printf("%s%s%s", strempty(names), names ? ", " : "", x->name);
-                free(names);
-                names = longer;
+                listing_add(&l, x->name);
         }
-        return names;
+        return listing_text(&l);
 }
 
 static bool has_hardware_tier(const BusFacts *b) {

@@ -7,8 +7,8 @@
 
 #include <strings.h>
 
+#include "doctor/listing.h"
 #include "doctor/parse.h"
-#include "lib/alloc.h"
 
 static void check_quarantined(const BusFacts *b, Findings *out) {
         bool has_vm = false, has_record = false;
@@ -64,23 +64,31 @@ static bool is_meant(const Facts *facts, const BusFunction *x) {
                 vfio_ids_have(facts->vfio_ids.data, x->vendor_id, x->device_id));
 }
 
-static void check_idle(const Facts *facts, const BusFunction *x, Findings *out) {
+/* @first is one of @idle, for the command. */
+static void check_idle(const Facts *facts, const Listing *idle, const char *first, Findings *out) {
+        _cleanup_free_ char *names = listing_text(idle);
+        PciAddress a;
+
         finding_add(out, FINDING_LEFTOVERS_FUNCTIONS, LEVEL_WARNING,
-                    "%s is on %s, nobody has it, and nothing binds it there at boot: a VM may "
-                    "have left it. Give it back to the host, or keep it with `driverctl "
-                    "set-override %s %s`.",
-                    x->address, x->driver, x->address, x->driver);
-        if (*facts->libvirt.libvirt.path)
-                finding_mend(out, "virsh nodedev-reattach pci_%.4s_%.2s_%.2s_%.1s", x->address,
-                             x->address + 5, x->address + 8, x->address + 11);
-        else
-                finding_mend(out, "driverctl unset-override %s", x->address);
+                    "On vfio-pci, and nobody has them, nor does anything bind them there at boot "
+                    "(driverctl, vfio-pci.ids=): %s. A VM may have left them. The command gives "
+                    "the first back to the host; `driverctl set-override` keeps one.",
+                    names);
+        if (*facts->libvirt.libvirt.path && pci_address_parse(first, &a) >= 0) {
+                const char *full = PCI_ADDRESS_STRING(&a);
+
+                finding_mend(out, "virsh nodedev-reattach pci_%.4s_%.2s_%.2s_%.1s", full, full + 5,
+                             full + 8, full + 11);
+        } else
+                finding_mend(out, "driverctl unset-override %s", first);
 }
 
 static void check_bound(const Facts *facts, Findings *out) {
+        _cleanup_(listing_done) Listing idle = {};
         const BusFacts *b = &facts->bus;
-        size_t n_idle = 0;
-        bool is_said = false;
+        const char *first = NULL;
+        bool has_lost = false;
+        size_t n_meant = 0;
 
         if (b->functions_failure.exit_code != CLIENT_EXIT_OK)
                 return; /* said where the functions are looked at */
@@ -88,23 +96,24 @@ static void check_bound(const Facts *facts, Findings *out) {
                 const BusFunction *x = &b->functions[i];
 
                 if (streq(x->state, "lost")) {
-                        is_said = true;
+                        has_lost = true;
                         finding_add(out, FINDING_LEFTOVERS_FUNCTIONS, LEVEL_WARNING,
                                     "%s is gone from the host, and the VM %s has it still.",
                                     x->address, x->uuid);
                         finding_mend(out, "aviommuctl detach %s %s", x->uuid, x->address);
-                } else if (streq(x->state, "idle")) {
-                        n_idle++;
-                        if (is_meant(facts, x) || strlen(x->address) + 1 != PCI_ADDRESS_STRING_SIZE)
-                                continue;
-                        is_said = true;
-                        check_idle(facts, x, out);
+                } else if (streq(x->state, "idle") && is_meant(facts, x))
+                        n_meant++;
+                else if (streq(x->state, "idle")) {
+                        first = first ?: x->address;
+                        listing_add(&idle, x->address);
                 }
         }
-        if (!is_said)
+        if (first)
+                check_idle(facts, &idle, first, out);
+        else if (!has_lost)
                 finding_add(out, FINDING_LEFTOVERS_FUNCTIONS, LEVEL_FINE,
                             "Functions that wait on vfio-pci for a VM: %zu, as they are meant to.",
-                            n_idle);
+                            n_meant);
 }
 
 /* ---- holders of /dev/iommu ---- */

@@ -125,3 +125,11 @@ static inline void host_init(Host *h) {
         f->overrides = (StringList){ overrides, 1 };
         f->vfio_ids = blob((char *)"\n", 1);
 }
+
+/* The first line of a check with a level; NULL: there is none. */
+static inline const Finding *find(const Findings *f, FindingId id, FindingLevel level) {
+        for (size_t i = 0; i < f->n; i++)
+                if (f->items[i].id == id && f->items[i].level == level)
+                        return &f->items[i];
+        return NULL;
+}
