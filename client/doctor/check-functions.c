@@ -74,8 +74,9 @@ static void groups_done(Groups *g) {
 }
 
 static void groups_sort(const BusFacts *b, Groups *ret) {
-        for (const BusFunction *x = b->functions; x < b->functions + b->n_functions; x++) {
+        for (size_t i = 0; i < b->n_functions; i++) {
                 _cleanup_free_ char *members = NULL, *text = NULL;
+                const BusFunction *x = &b->functions[i];
                 Group g;
 
                 if (x->group == NO_GROUP || !is_first_of_group(b, x))
