@@ -99,7 +99,7 @@ static void check_groups(const BusFacts *b, Findings *out) {
         whole = listing_text(&g.whole);
         mixed = listing_text(&g.mixed);
         if (g.mixed.n > 0) {
-                finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_FAULT,
+                finding_add(out, FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING,
                             "Not isolated within, and with functions both on vfio-pci and on "
                             "drivers of the host, so that the kernel assigns none of them: group "
                             "%s. Bind the others too, or none.",

@@ -199,14 +199,29 @@ static void check_parameters(const KernelFacts *k, Findings *out) {
 
 /* ---- the kernel level ---- */
 
+/* Whether the same is known of both: a reason may have the IOMMU's own name in it. */
+static bool is_same(const BusHost *a, const BusHost *b) {
+        const char *s = a->kernel_level_reason, *t = b->kernel_level_reason;
+        size_t n = strlen(a->name), m = strlen(b->name);
+
+        if (!streq(a->kernel_level, b->kernel_level))
+                return false;
+        while (*s && *t)
+                if (strncmp(s, a->name, n) == 0 && strncmp(t, b->name, m) == 0) {
+                        s += n;
+                        t += m;
+                } else if (*s++ != *t++)
+                        return false;
+        return *s == *t;
+}
+
 /* The names of the host IOMMUs that are like @h; NULL when one before it is too. The caller
  * frees it. */
 static char *names_of_same(const BusFacts *b, const BusHost *h) {
         _cleanup_(listing_done) Listing l = {};
 
         for (const BusHost *x = b->hosts; x < b->hosts + b->n_hosts; x++) {
-                if (!streq(x->kernel_level, h->kernel_level) ||
-                    !streq(x->kernel_level_reason, h->kernel_level_reason))
+                if (!is_same(x, h))
                         continue;
                 if (x < h)
                         return NULL;
@@ -233,7 +248,10 @@ static void check_level_of(const BusFacts *b, const BusHost *h, Findings *out) {
                             "What the kernel can on %s is not known: %s The command finds it out; "
                             "it resets an idle function.",
                             names, h->kernel_level_reason);
-                finding_mend(out, "aviommuctl host %s --probe", h->name);
+                if (strchr(names, ',')) /* all at once */
+                        finding_mend(out, "aviommuctl host --probe");
+                else
+                        finding_mend(out, "aviommuctl host %s --probe", h->name);
         } else if (streq(h->kernel_level, "accelerated") || (is_plumbing && has_hardware_tier(b)))
                 finding_add(out, FINDING_KERNEL_LEVEL, LEVEL_FINE, "%s: %s. %s", names,
                             h->kernel_level, h->kernel_level_reason);

@@ -80,8 +80,42 @@ doctor() {
         echo "ok $name"
 }
 
+# What the daemon itself says is read as well as what the stand-in says: with a simulated host of two processors.
+test_doctor_of_daemon() {
+        local sim_pid
+
+        mkdir -m 0700 "$tmp/records"
+        "$(dirname "$ctl")/aviommud-sim" --bus="$AVIOMMU_BUS_ADDRESS" --profile epyc-2p --runtime-dir="$tmp/records" \
+                2>"$tmp/sim.err" &
+        sim_pid=$!
+        mock_pid=$sim_pid # for the host's files, and for finish()
+        await "the simulated daemon" "$ctl" status
+        make_host
+        says "doctor of a daemon" 0 "aviommuctl host --probe" doctor --root="$host"
+        grep -q '^fine .*daemon.version .*of one version' "$tmp/out" || fail "doctor of a daemon" "another version"
+        grep -q '^fine .*Host IOMMUs: 8, of AMD: 8' "$tmp/out" || fail "doctor of a daemon" "other IOMMUs"
+        grep -q '^fine .*EFR2 GCR3TRPMode' "$tmp/out" || fail "doctor of a daemon" "they cannot nest"
+        grep -q '^fine .*Every node has contiguous memory' "$tmp/out" || fail "doctor of a daemon" "no memory"
+        grep -qE '^warning .*nobody has them.*: 0000:01:00.0, .* and [0-9]+ more' "$tmp/out" ||
+                fail "doctor of a daemon" "no functions wait"
+        says "doctor before a probe" 1 "Not probed yet" doctor --root="$host" --tier=hardware
+        run "probe" 0 host --probe
+        run "doctor after a probe" 0 doctor --root="$host" --tier=hardware
+        grep -q '^fine .*kernel.level *ivhd0, ivhd1, .*: accelerated' "$tmp/out" || fail "doctor after a probe" "no level"
+        grep -q '^fine .*daemon.hardware' "$tmp/out" || fail "doctor after a probe" "no tier"
+        put_space sys/bus/pci/devices/0000:40:00.2/config '\000'
+        run "doctor of VF MMIO" 1 doctor --root="$host" --tier=hardware
+        [ "$(grep -c ^fault "$tmp/out")" = 1 ] && grep -q '^fault .*firmware.vsc .* on ivhd1:' "$tmp/out" ||
+                fail "doctor of VF MMIO" "something else keeps from the tier"
+        echo "ok doctor of a daemon"
+        mock_stop
+}
+
 test_doctor() {
         local host level
+
+        mock_stop
+        test_doctor_of_daemon
 
         mock_start
         make_host

@@ -69,6 +69,8 @@ CASE(nesting, h->hosts[0].kernel_level = "nesting")
 CASE(plumbing, h->hosts[0].kernel_level = "plumbing"; h->tiers[0].is_available = false)
 CASE(plumbing_allowed, h->hosts[0].kernel_level = "plumbing")
 CASE(unknown_level, h->hosts[0].kernel_level = "unknown")
+CASE(unknown_levels, two_iommus(h); h->hosts[0].kernel_level = "unknown";
+     h->hosts[1].kernel_level = "unknown")
 
 CASE(no_user, f->nodes.user = -1)
 CASE(no_users, unset(&f->vfio_ids, 0); f->nodes.user = -1; f->nodes.users_error = -EACCES)
@@ -213,6 +215,9 @@ static const struct {
         { X(unknown_level), FINDING_KERNEL_LEVEL, LEVEL_UNCHECKED, 0, "Probed.",
           "aviommuctl host ivhd0 --probe" },
 
+        { X(unknown_levels), FINDING_KERNEL_LEVEL, LEVEL_UNCHECKED, 0, "ivhd0, ivhd1",
+          "aviommuctl host --probe" },
+
         { X(no_user), FINDING_NODES_USER, LEVEL_FAULT, 0, "no user", "systemd-sysusers" },
         { X(no_users), FINDING_NODES_USER, LEVEL_UNCHECKED, 0, "/etc/passwd", "sudo" },
         { X(no_node), FINDING_NODES_IOMMU, LEVEL_WARNING, H, "no /dev/iommu", "modprobe iommufd" },
@@ -228,7 +233,7 @@ static const struct {
 
         { X(none_bound), FINDING_FUNCTIONS_BOUND, LEVEL_WARNING, 0, "None of 4", "driverctl" },
         { X(no_answer_functions), FINDING_FUNCTIONS_BOUND, LEVEL_UNCHECKED, 0, "No", "sudo" },
-        { X(mixed_group), FINDING_FUNCTIONS_GROUPS, LEVEL_FAULT, 0,
+        { X(mixed_group), FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING, 0,
           "group 1 (0000:41:00.0, 0000:42:00.0).", "functions" },
         { X(shared_group), FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING, 0, "0000:41:00.0, 0000:41:00.1",
           NULL },

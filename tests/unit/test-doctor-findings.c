@@ -36,11 +36,14 @@ static void test_tier(void **state) {
         assert_non_null(find(&f, FINDING_QEMU_VERSION, LEVEL_FINE));
         findings_done(&f);
 
-        host_init(&h);
-        h.functions[2].group = 1; /* a fault, which keeps other functions from no tier */
+        host_init(&h); /* a fault, which keeps from no tier */
+        h.quarantined[0].kind = "newer-record";
+        h.facts.nodes.user = -1;
+        h.facts.bus.n_quarantined = 1;
         check_all(&h.facts, &f);
+        assert_int_equal(findings_count(&f, LEVEL_FAULT), 2);
         findings_select_tier(&f, TIER_VIRTIO);
-        assert_non_null(find(&f, FINDING_FUNCTIONS_GROUPS, LEVEL_WARNING));
+        assert_int_equal(findings_count(&f, LEVEL_FAULT), 0);
         findings_done(&f);
 }
 
@@ -126,7 +129,14 @@ static void test_levels(void **state) {
         assert_int_equal(n, 1);
         findings_done(&f);
 
-        h.hosts[1].kernel_level_reason = "Otherwise.";
+        h.hosts[0].kernel_level_reason = "Hardware queues on ivhd0.";
+        h.hosts[1].kernel_level_reason = "Hardware queues on ivhd1.";
+        check_all(&h.facts, &f);
+        assert_contains(find(&f, FINDING_KERNEL_LEVEL, LEVEL_FINE)->text,
+                        "ivhd0, ivhd1: accelerated. Hardware queues on ivhd0.");
+        findings_done(&f);
+
+        h.hosts[1].kernel_level_reason = "Hardware queues on ivhd7.";
         check_all(&h.facts, &f);
         for (size_t i = 0; i < f.n; i++)
                 n += f.items[i].id == FINDING_KERNEL_LEVEL;
