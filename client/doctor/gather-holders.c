@@ -24,6 +24,7 @@ static int process_holds(int process_fd, bool *ret) {
         r = directory_open(process_fd, "fd", &d);
         if (r < 0)
                 return r;
+        assert(d);
         while (!*ret && (e = readdir(d))) {
                 char target[sizeof(NODE) + 1];
                 ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof(target));
@@ -86,6 +87,7 @@ void gather_holders(int root_fd, HolderFacts *ret) {
         ret->error = directory_open(root_fd, "proc", &d);
         if (ret->error < 0)
                 return;
+        assert(d);
         while ((e = readdir(d)))
                 look_at_process(ret, dirfd(d), e->d_name);
         if (ret->n > 0)

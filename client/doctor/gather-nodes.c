@@ -28,6 +28,7 @@ static void read_vfio(int root_fd, NodeFacts *f) {
         f->vfio_error = directory_open(root_fd, "dev/vfio/devices", &d);
         if (f->vfio_error < 0)
                 return;
+        assert(d);
         while ((e = readdir(d))) {
                 Node n = {};
 

@@ -14,6 +14,7 @@ static void gather_overrides(int root_fd, StringList *ret) {
 
         if (directory_open(root_fd, "etc/driverctl.d", &d) < 0)
                 return;
+        assert(d);
         while ((e = readdir(d))) {
                 const char *name = strncmp(e->d_name, "pci-", 4) == 0 ? e->d_name + 4 : e->d_name;
                 PciAddress a;
