@@ -5,28 +5,7 @@
  */
 #include "doctor/check.h"
 
-#include "doctor/parse.h"
 #include "lib/alloc.h"
-
-bool facts_is_amd(const Facts *facts) {
-        const Blob *b = &facts->firmware.processors;
-        char vendor[32];
-
-        return b->error < 0 || !processor_vendor(b->data, vendor, sizeof(vendor)) ||
-               streq(vendor, "AuthenticAMD") || streq(vendor, "HygonGenuine");
-}
-
-void finding_add_unanswered(Findings *out, FindingId id, const char *what, const Failure *failure) {
-        finding_add(out, id, LEVEL_UNCHECKED, "aviommud does not tell %s: %s", what, failure->text);
-        if (failure->exit_code == CLIENT_EXIT_DENIED)
-                finding_mend(out, "sudo aviommuctl doctor");
-}
-
-void finding_add_unreadable(Findings *out, FindingId id, const char *path, int error) {
-        finding_add(out, id, LEVEL_UNCHECKED, "%s cannot be read: %s", path, strerror(-error));
-        if (error == -EACCES || error == -EPERM)
-                finding_mend(out, "sudo aviommuctl doctor");
-}
 
 static void check_reachable(const Facts *facts, Findings *out) {
         const BusFacts *b = &facts->bus;
@@ -120,15 +99,4 @@ void check_daemon(const Facts *facts, Findings *out) {
                             "tiers are not this machine's.");
         check_problems(b, out);
         check_tiers(b, out);
-}
-
-void check_all(const Facts *facts, Findings *out) {
-        check_daemon(facts, out);
-        check_firmware(facts, out);
-        check_kernel(facts, out);
-        check_nodes(facts, out);
-        check_functions(facts, out);
-        check_memory(facts, out);
-        check_libvirt(facts, out);
-        check_leftovers(facts, out);
 }

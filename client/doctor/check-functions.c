@@ -4,6 +4,7 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/check-common.h"
 #include "doctor/listing.h"
 #include "doctor/parse.h"
 #include "lib/alloc.h"

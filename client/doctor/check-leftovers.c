@@ -5,6 +5,8 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/check-common.h"
+
 #include <strings.h>
 
 #include "doctor/listing.h"
