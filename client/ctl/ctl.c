@@ -68,7 +68,8 @@ void ctl_done(Ctl *ctl, const char *uuid, const char *key, const char *value, co
                 _cleanup_(doc_freep) Doc *d = doc_new();
 
                 doc_add_string(d, "done", ctl->verb);
-                doc_add_string(d, "uuid", uuid);
+                if (uuid)
+                        doc_add_string(d, "uuid", uuid);
                 if (key)
                         doc_add_string(d, key, value);
                 output_doc(&ctl->out, d);

@@ -23,12 +23,13 @@ typedef struct Ctl {
         bool quiet;
 
         /* Options of single verbs */
-        Request request;         /* plan, create, attach */
+        Request request;         /* plan, create, attach, reserve */
         bool probe;              /* host */
         bool is_read_only;       /* map */
         bool is_forced;          /* destroy */
         bool is_dry_run;         /* reclaim, libvirt apply */
         const char *format;      /* describe; NULL: not said */
+        uint64_t ttl_usec;       /* reserve; 0: not said */
         const char *output_file; /* metrics; NULL: stdout */
         bool per_vm;             /* metrics */
         uint64_t delay_usec;     /* top; 0: not said */
@@ -101,6 +102,9 @@ int verb_viommu(Ctl *ctl, int argc, char **argv);
 int verb_cancel(Ctl *ctl, int argc, char **argv);
 int verb_destroy(Ctl *ctl, int argc, char **argv);
 int verb_reclaim(Ctl *ctl, int argc, char **argv);
+int verb_reserve(Ctl *ctl, int argc, char **argv);
+int verb_unreserve(Ctl *ctl, int argc, char **argv);
+int verb_reservations(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);
 int verb_holders(Ctl *ctl, int argc, char **argv);
@@ -144,7 +148,7 @@ void ctl_report(Ctl *ctl, const char *prefix);
 void ctl_notice(Ctl *ctl, const char *format, ...) _printf_(2, 3);
 
 /* What a verb that changes something says in the end: a sentence, or {"version", "done": VERB, "uuid", @key: @value}.
- * @key may be NULL. */
+ * @uuid and @key may be NULL. */
 void ctl_done(Ctl *ctl, const char *uuid, const char *key, const char *value, const char *format,
               ...) _printf_(5, 6);
 

@@ -108,6 +108,16 @@ int request_option(Ctl *ctl, int id, const char *argument) {
         case OPTION_HOLD:
                 q->is_held = true;
                 return 0;
+        case OPTION_RESERVATION:
+                if (!*argument)
+                        return ctl_usage(ctl, "--reservation= wants the token of a reservation");
+                q->reservation = argument;
+                return 0;
+        case OPTION_TTL:
+                if (seconds_parse(argument, &ctl->ttl_usec) < 0 || ctl->ttl_usec == 0)
+                        return ctl_usage(ctl, "\"%s\" is not a number of seconds to keep it",
+                                         argument);
+                return 0;
         default:
                 assert(false);
                 return -EINVAL;

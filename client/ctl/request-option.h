@@ -16,6 +16,8 @@ enum {
         OPTION_GUEST_DOMAINS,
         OPTION_LEASH,
         OPTION_HOLD,
+        OPTION_RESERVATION,
+        OPTION_TTL,
 };
 
 /* Each takes one option. Returns 0 or a negative errno (failure set). */

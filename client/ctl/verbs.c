@@ -101,6 +101,19 @@ static const CtlOption request_options[] = {
         { "leash", "PID|agent", OPTION_LEASH,
           "Take the VM down when this process ends, or when the agent says so" },
         { "hold", NULL, OPTION_HOLD, "Stay, and take the VM down on Ctrl-C or the end of input" },
+        { "reservation", "TOKEN", OPTION_RESERVATION, "Take what `aviommuctl reserve` keeps" },
+};
+
+static const CtlOption reserve_options[] = {
+        { "ttl", "SECONDS", OPTION_TTL, "Keep it so long, 1 second to a day" },
+        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },
+        { "function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,
+          "PCI function and its address in the guest; may be repeated" },
+        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --function before it" },
+        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" },
+        { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
+        { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
+        { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
 };
 
 static const CtlOption attach_options[] = {
@@ -194,6 +207,20 @@ const Verb verbs[] = {
           OPTIONS(request_options),
           .option = request_option,
           .run = verb_create },
+        { .name = "reserve",
+          .summary = "Keep what a VM to come will take",
+          .text = "Prints the token with which create uses it: keep it to yourself.",
+          OPTIONS(reserve_options),
+          .option = request_option,
+          .run = verb_reserve },
+        { .name = "unreserve",
+          .arguments = "TOKEN",
+          .summary = "Give a reservation back",
+          .text = "TOKEN may be the id that `aviommuctl reservations` shows.",
+          .min_args = 1,
+          .max_args = 1,
+          .run = verb_unreserve },
+        { .name = "reservations", .summary = "Show what is kept", .run = verb_reservations },
         { .name = "attach",
           .arguments = "VM FUNCTION[=GUEST_BDF]...",
           .summary = "Add a function to a VM, or several of one group",

@@ -24,9 +24,9 @@ typedef struct Advice {
 #define NEXT_START                                                                                 \
         "Start it with `systemctl start aviommud`, or check --address= and AVIOMMU_BUS_ADDRESS."
 #define NEXT_DENIED                                                                                \
-        "Run it as root, or ask the administrator for the polkit action org.aviommu1.look (to "    \
-        "look), org.aviommu1.manage (to change) or org.aviommu1.reclaim (to give up what is "      \
-        "quarantined)."
+        "Run it as root, or ask the administrator for a rule for the polkit action that it "       \
+        "takes (org.aviommu1.look, manage-own, manage-others, hand-out-contexts, manage-policy, "  \
+        "reclaim): aviommud-security(7) shows how."
 #define NEXT_USED                                                                                  \
         "`aviommuctl list` shows who could give something back, `aviommuctl status` how much "     \
         "there is."
@@ -46,7 +46,14 @@ static const Advice advices[] = {
           "makes one again." },
         { "NoSuchFunction", CLIENT_EXIT_NOT_FOUND,
           "`aviommuctl functions` lists the functions of this host and whose they are." },
-        { "NoSuchReservation", CLIENT_EXIT_NOT_FOUND, "It may have run out: reserve again." },
+        { "NoSuchReservation", CLIENT_EXIT_NOT_FOUND,
+          "`aviommuctl reservations` shows those there are; `aviommuctl reserve` makes one." },
+        { "ReservationUsed", CLIENT_EXIT_NOT_FOUND,
+          "`aviommuctl list` shows the VM that took it; `aviommuctl reserve` makes another." },
+        { "ReservationExpired", CLIENT_EXIT_NOT_FOUND,
+          "`aviommuctl reserve --ttl=SECONDS` makes another, for a day at most." },
+        { "NotYourReservation", CLIENT_EXIT_DENIED,
+          "Run it as the user who reserved, or reserve yourself with `aviommuctl reserve`." },
         { "NoPreparedContext", CLIENT_EXIT_NOT_FOUND,
           "The libvirt agent gives a domain a fresh one after each stop: see `systemctl status "
           "aviommu-libvirt-agent`." },

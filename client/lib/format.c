@@ -42,8 +42,11 @@ char *format_duration(uint64_t usec, char buf[static FORMAT_SIZE]) {
                                usec / 100000 % 10);
         else if (s < 60)
                 (void)snprintf(buf, FORMAT_SIZE, "%" PRIu64 " s", s);
-        else
+        else if (s < 7200)
                 (void)snprintf(buf, FORMAT_SIZE, "%" PRIu64 " min %" PRIu64 " s", s / 60, s % 60);
+        else
+                (void)snprintf(buf, FORMAT_SIZE, "%" PRIu64 " h %" PRIu64 " min", s / 3600,
+                               s / 60 % 60);
         return buf;
 }
 

@@ -16,7 +16,7 @@ char *format_bytes(uint64_t bytes, char buf[static FORMAT_SIZE]);
 char *format_count(uint64_t count, char buf[static FORMAT_SIZE]);
 #define FORMAT_COUNT(count) format_count((count), (char[FORMAT_SIZE]){})
 
-/* Microseconds as "4.2 s", "3 min 20 s". Returns @buf. */
+/* Microseconds as "4.2 s", "3 min 20 s", "23 h 59 min". Returns @buf. */
 char *format_duration(uint64_t usec, char buf[static FORMAT_SIZE]);
 #define FORMAT_DURATION(usec) format_duration((usec), (char[FORMAT_SIZE]){})
 

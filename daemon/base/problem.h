@@ -24,6 +24,9 @@
         X(PROBLEM_NO_SUCH_VIOMMU, "NoSuchViommu", ENOENT)                                          \
         X(PROBLEM_NO_SUCH_FUNCTION, "NoSuchFunction", ENODEV)                                      \
         X(PROBLEM_NO_SUCH_RESERVATION, "NoSuchReservation", ENOENT)                                \
+        X(PROBLEM_RESERVATION_USED, "ReservationUsed", ESTALE)                                     \
+        X(PROBLEM_RESERVATION_EXPIRED, "ReservationExpired", ETIME)                                \
+        X(PROBLEM_NOT_YOUR_RESERVATION, "NotYourReservation", EPERM)                               \
         X(PROBLEM_NO_PREPARED_CONTEXT, "NoPreparedContext", ENOENT)                                \
         X(PROBLEM_VM_EXISTS, "VmExists", EEXIST)                                                   \
         X(PROBLEM_FUNCTION_NOT_BOUND, "FunctionNotBound", ENXIO)                                   \

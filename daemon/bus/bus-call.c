@@ -64,6 +64,62 @@ static void bus_call_free(BusCall *call) {
         free(call);
 }
 
+/* ---- whose it is ---- */
+
+static uid_t find_owner_of_vm(const BusCall *call) {
+        const Vm *vm = NULL;
+        sd_id128_t uuid;
+
+        if (bus_path_parse_vm(sd_bus_message_get_path(call->message), &uuid, NULL) >= 0)
+                vm = manager_find_vm(call->bus->manager, uuid);
+        return vm ? vm->owner_uid : ACCESS_NO_OWNER;
+}
+
+/* Who owns what the call is about, at this moment. Reads the message from its beginning. */
+static uid_t find_owner(BusCall *call) {
+        const Manager *m = call->bus->manager;
+        const char *text;
+
+        if (call->method->subject == ACCESS_OF_HOST)
+                return ACCESS_NO_OWNER;
+        if (call->method->subject == ACCESS_OF_VM)
+                return find_owner_of_vm(call);
+        if (sd_bus_message_rewind(call->message, true) < 0 ||
+            sd_bus_message_read(call->message, "s", &text) < 0)
+                return ACCESS_NO_OWNER;
+        if (call->method->subject == ACCESS_OF_PREPARED) {
+                sd_id128_t uuid;
+
+                return sd_id128_from_string(text, &uuid) >= 0 ? manager_get_prepared_owner(m, uuid)
+                                                              : ACCESS_NO_OWNER;
+        }
+        return manager_get_reservation_owner(m, text);
+}
+
+static AccessDemand choose(void *userdata, uid_t uid) {
+        BusCall *call = userdata;
+
+        call->demand = access_decide(call->method, uid, find_owner(call));
+        return call->demand;
+}
+
+/* While polkit thought, it may have gone and come again as somebody else's, of whom nobody was asked. */
+static int check_owner(BusCall *call) {
+        uid_t owner;
+
+        if (call->demand.n_actions == 0)
+                return 0;
+        owner = find_owner(call);
+        if (owner == call->demand.owner || owner == ACCESS_NO_OWNER)
+                return 0;
+        return problem_set(&call->problem, PROBLEM_BUSY,
+                           "What %s is about has become uid %u's while polkit was asked: call "
+                           "again.",
+                           sd_bus_message_get_member(call->message), owner);
+}
+
+/* ---- on its way ---- */
+
 static void on_authorized(void *userdata, int r, uid_t uid, const Problem *problem) {
         BusCall *call = userdata;
 
@@ -77,7 +133,9 @@ static void on_authorized(void *userdata, int r, uid_t uid, const Problem *probl
         log_event(LOG_DEBUG, NULL, NULL, "%s of %s by %s, uid %u.",
                   sd_bus_message_get_member(call->message), sd_bus_message_get_path(call->message),
                   bus_call_get_sender(call), uid);
-        r = sd_bus_message_rewind(call->message, true);
+        r = check_owner(call);
+        if (r >= 0)
+                r = sd_bus_message_rewind(call->message, true);
         if (r >= 0)
                 r = call->handler(call);
         if (r < 0)
@@ -128,8 +186,9 @@ static int check_size(sd_bus_message *m, size_t max_bytes, Problem *p) {
         return r < 0 ? r : 0;
 }
 
-static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+static int start(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                  size_t max_bytes, sd_bus_error *error) {
+        const AccessMethod *method = access_find(interface, sd_bus_message_get_member(m));
         const char *sender = sd_bus_message_get_sender(m);
         uint64_t limit = bus->manager->config.max_operations_per_caller;
         Caller *caller = sender ? caller_get(bus, sender) : NULL;
@@ -139,6 +198,11 @@ static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler han
 
         if (!caller)
                 return sender ? -ENOMEM : -EACCES;
+        if (!method) {
+                r = problem_set(&p, PROBLEM_ACCESS_DENIED, "Nobody may call %s.",
+                                sd_bus_message_get_member(m));
+                return bus_error_set(error, r, &p);
+        }
         if (caller->n_calls >= limit) {
                 r = problem_set_amounts(&p, PROBLEM_LIMITS_EXCEEDED, caller->n_calls + 1, limit,
                                         "%s has %zu calls open already (MaxOperationsPerCaller=): "
@@ -153,7 +217,9 @@ static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler han
         call = new0(BusCall, 1);
         if (!call)
                 return -ENOMEM;
-        *call = (BusCall){ .bus = bus, .caller = caller, .handler = handler, .uid = (uid_t)-1 };
+        *call = (BusCall){
+                .bus = bus, .caller = caller, .method = method, .handler = handler, .uid = (uid_t)-1
+        };
         call->message = sd_bus_message_ref(m);
         caller->n_calls++;
         call->next = bus->calls;
@@ -162,7 +228,7 @@ static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler han
                 call->next->link = &call->next;
         bus->calls = call;
 
-        r = authz_check(bus->authz, m, action, on_authorized, call);
+        r = authz_check(bus->authz, m, choose, on_authorized, call);
         if (r < 0) {
                 bus_call_free(call);
                 return r;
@@ -170,14 +236,14 @@ static int start(Bus *bus, sd_bus_message *m, const char *action, BusHandler han
         return 1;
 }
 
-int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+int bus_call_start(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                    sd_bus_error *error) {
-        return start(bus, m, action, handler, MESSAGE_BYTES_MAX, error);
+        return start(bus, m, interface, handler, MESSAGE_BYTES_MAX, error);
 }
 
-int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                          sd_bus_error *error) {
-        return start(bus, m, action, handler, LARGE_MESSAGE_BYTES_MAX, error);
+        return start(bus, m, interface, handler, LARGE_MESSAGE_BYTES_MAX, error);
 }
 
 const char *bus_call_get_sender(const BusCall *call) {

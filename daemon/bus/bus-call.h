@@ -8,10 +8,6 @@
 
 #include "bus/bus.h"
 
-#define ACTION_LOOK    "org.aviommu1.look"
-#define ACTION_MANAGE  "org.aviommu1.manage"
-#define ACTION_RECLAIM "org.aviommu1.reclaim"
-
 /* Handles an authorised call: answers it, or has it answered later. A negative errno (with call->problem for refusals) is
  * answered for it. */
 typedef int (*BusHandler)(BusCall *call);
@@ -21,17 +17,20 @@ struct BusCall {
         sd_bus_message *message;
         Caller *caller;
         uid_t uid;
+        const AccessMethod *method;
+        AccessDemand demand; /* that polkit was asked about; empty for who passes without */
         BusHandler handler;
         Problem problem;
         BusCall *next, **link;
 };
 
-/* Starts a call: what a vtable's method returns. Returns 1 (an answer will come) or a negative errno with @error. */
-int bus_call_start(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+/* Starts a call: what a vtable's method returns. @interface: without "org.aviommu1."; with the message's member it says which
+ * actions it takes (policy/access.h). Returns 1 (an answer will come) or a negative errno with @error. */
+int bus_call_start(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                    sd_bus_error *error);
 
 /* The same for a method whose arguments may be as long as 2 MiB rather than 256 KiB. */
-int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *action, BusHandler handler,
+int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                          sd_bus_error *error);
 
 /* The unique name of who calls. */

@@ -47,7 +47,7 @@ static int probe(BusCall *call) {
 }
 
 static int method_probe(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, probe, error);
+        return bus_call_start(userdata, m, "HostIommu", probe, error);
 }
 
 /* ---- properties ---- */

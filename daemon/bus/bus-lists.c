@@ -11,7 +11,7 @@
 
 #define PAGE_MAX UINT32_C(1000)
 
-static int read_page(BusCall *call, const char **ret_cursor, uint32_t *ret_limit) {
+int bus_read_page(BusCall *call, const char **ret_cursor, uint32_t *ret_limit) {
         int r;
 
         r = sd_bus_message_read(call->message, "su", ret_cursor, ret_limit);
@@ -32,7 +32,7 @@ static int list_vms(BusCall *call) {
         size_t i = 0, end;
         int r;
 
-        r = read_page(call, &cursor, &limit);
+        r = bus_read_page(call, &cursor, &limit);
         if (r < 0)
                 return r;
         if (*cursor) {
@@ -69,7 +69,7 @@ static int list_vms(BusCall *call) {
 }
 
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, list_vms, error);
+        return bus_call_start(userdata, m, "Manager", list_vms, error);
 }
 
 /* ---- functions ---- */
@@ -215,7 +215,7 @@ static int list_functions(BusCall *call) {
         uint32_t limit;
         int r;
 
-        r = read_page(call, &cursor, &limit);
+        r = bus_read_page(call, &cursor, &limit);
         if (r < 0)
                 return r;
         if (*cursor && pci_address_parse(cursor, &after) < 0)
@@ -247,5 +247,5 @@ static int list_functions(BusCall *call) {
 }
 
 int bus_method_list_functions(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, list_functions, error);
+        return bus_call_start(userdata, m, "Manager", list_functions, error);
 }

@@ -98,7 +98,7 @@ static int handle_set(BusCall *call) {
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Set"))
                 return 0;
-        return bus_call_start(userdata, m, ACTION_LOOK, handle_set, error);
+        return bus_call_start(userdata, m, "LogControl1", handle_set, error);
 }
 
 static const sd_bus_vtable log_control_vtable[] = {

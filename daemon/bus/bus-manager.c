@@ -54,7 +54,7 @@ static int create_vm(BusCall *call) {
 }
 
 static int method_create_vm(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, create_vm, error);
+        return bus_call_start(userdata, m, "Manager", create_vm, error);
 }
 
 /* ---- Plan ---- */
@@ -149,7 +149,7 @@ static int plan(BusCall *call) {
         r = bus_read_vm_request(call->message, &request, &call->problem);
         if (r < 0)
                 return r;
-        r = manager_plan_vm(call->bus->manager, &request, &admission, &p);
+        r = manager_plan_vm(call->bus->manager, &request, call->uid, &admission, &p);
         if (r < 0 && !problem_is_set(&p))
                 return r;
 
@@ -175,7 +175,7 @@ static int plan(BusCall *call) {
 }
 
 static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, plan, error);
+        return bus_call_start(userdata, m, "Manager", plan, error);
 }
 
 /* ---- PrepareContext ---- */
@@ -209,59 +209,14 @@ static int prepare_context(BusCall *call) {
         r = bus_read_uuid(call->message, &uuid, &call->problem);
         return r < 0 ? r
                      : manager_prepare_context(call->bus->manager, uuid, bus_call_get_sender(call),
-                                               on_prepared, call, &call->problem);
+                                               call->uid, on_prepared, call, &call->problem);
 }
 
 static int method_prepare_context(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, prepare_context, error);
+        return bus_call_start(userdata, m, "Manager", prepare_context, error);
 }
 
-/* ---- Reserve, Unreserve, Reload ---- */
-
-static int reserve(BusCall *call) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        _cleanup_(vm_request_done) VmRequest request;
-        char token[RESERVATION_TOKEN_SIZE];
-        uint64_t ttl_usec;
-        int r;
-
-        vm_request_init(&request);
-        r = bus_read_reserve_request(call->message, &request, &call->problem);
-        if (r >= 0)
-                r = sd_bus_message_read(call->message, "t", &ttl_usec);
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = manager_reserve(call->bus->manager, &request, ttl_usec, call->uid, token,
-                                    &call->problem);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "s", token);
-        if (r < 0)
-                return r;
-        bus_call_reply(call, reply);
-        return 0;
-}
-
-static int method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, reserve, error);
-}
-
-static int unreserve(BusCall *call) {
-        const char *token;
-        int r;
-
-        r = sd_bus_message_read(call->message, "s", &token);
-        if (r >= 0)
-                r = manager_unreserve(call->bus->manager, token, call->uid, &call->problem);
-        if (r < 0)
-                return r;
-        bus_call_reply(call, NULL);
-        return 0;
-}
-
-static int method_unreserve(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, unreserve, error);
-}
+/* ---- Reload ---- */
 
 static int reload(BusCall *call) {
         int r;
@@ -274,7 +229,7 @@ static int reload(BusCall *call) {
 }
 
 static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, reload, error);
+        return bus_call_start(userdata, m, "Manager", reload, error);
 }
 
 /* ---- GetVm, GetVmByName ---- */
@@ -308,7 +263,7 @@ static int get_vm(BusCall *call) {
 }
 
 static int method_get_vm(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, get_vm, error);
+        return bus_call_start(userdata, m, "Manager", get_vm, error);
 }
 
 static int get_vm_by_name(BusCall *call) {
@@ -320,7 +275,7 @@ static int get_vm_by_name(BusCall *call) {
 }
 
 static int method_get_vm_by_name(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, get_vm_by_name, error);
+        return bus_call_start(userdata, m, "Manager", get_vm_by_name, error);
 }
 
 /* ---- properties ---- */
@@ -424,10 +379,13 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("h", iommufd), method_prepare_context,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Reserve", SD_BUS_ARGS("a{sv}", request, "t", ttl_usec),
-                                SD_BUS_RESULT("s", token), method_reserve,
+                                SD_BUS_RESULT("s", token), bus_method_reserve,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Unreserve", SD_BUS_ARGS("s", token), SD_BUS_NO_RESULT,
-                                method_unreserve, SD_BUS_VTABLE_UNPRIVILEGED),
+                                bus_method_unreserve, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ListReservations", SD_BUS_ARGS("s", cursor, "u", limit),
+                                SD_BUS_RESULT("a(sutssasa(sst))", reservations, "s", next),
+                                bus_method_list_reservations, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("GetVm", SD_BUS_ARGS("s", uuid), SD_BUS_RESULT("o", vm),

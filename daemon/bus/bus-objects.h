@@ -29,6 +29,14 @@ int bus_append_demands(sd_bus_message *m, const DemandSet *set);
 /* "ivhd2"; the name of a host IOMMU by its index, "" when there is none. */
 const char *bus_iommu_name(const Bus *bus, uint32_t index);
 
+/* Reads the arguments of a list in pages: where it goes on, and how many (1 to 1000). -EINVAL with call->problem. */
+int bus_read_page(BusCall *call, const char **ret_cursor, uint32_t *ret_limit);
+
+/* The Manager's methods about reservations (bus-reservations.c). */
+int bus_method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_unreserve(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_list_reservations(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
 /* The methods of the Manager that make lists (bus-lists.c). */
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_list_functions(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -47,7 +47,7 @@ static int list_quarantined(BusCall *call) {
 }
 
 int bus_method_list_quarantined(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_LOOK, list_quarantined, error);
+        return bus_call_start(userdata, m, "Manager", list_quarantined, error);
 }
 
 /* ---- Reclaim ---- */
@@ -196,7 +196,7 @@ static int reclaim(BusCall *call) {
 }
 
 int bus_method_reclaim(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_RECLAIM, reclaim, error);
+        return bus_call_start(userdata, m, "Manager", reclaim, error);
 }
 
 /* ---- ReportVms ---- */
@@ -232,5 +232,5 @@ static int report_vms(BusCall *call) {
 }
 
 int bus_method_report_vms(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start_large(userdata, m, ACTION_MANAGE, report_vms, error);
+        return bus_call_start_large(userdata, m, "Manager", report_vms, error);
 }

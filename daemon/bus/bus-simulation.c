@@ -161,7 +161,7 @@ static int counters(BusCall *call) {
 
 #define METHOD(handler)                                                                            \
         static int method_##handler(sd_bus_message *m, void *userdata, sd_bus_error *error) {      \
-                return bus_call_start(userdata, m, ACTION_MANAGE, handler, error);                 \
+                return bus_call_start(userdata, m, "Simulation", handler, error);                  \
         }                                                                                          \
         struct _semicolon_##handler
 

@@ -20,7 +20,7 @@ static int destroy(BusCall *call) {
 }
 
 static int method_destroy(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, ACTION_MANAGE, destroy, error);
+        return bus_call_start(userdata, m, "Viommu", destroy, error);
 }
 
 static const ContextViommu *find_by_path(const Bus *bus, const char *path, const Vm **ret_vm) {

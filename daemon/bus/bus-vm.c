@@ -12,9 +12,9 @@
 #define INTERFACE BUS_NAME ".Vm"
 
 /* Most methods: look up the VM, read the arguments, hand the wish to the core, answer when it is done. */
-#define METHOD(name, action, handler)                                                              \
+#define METHOD(name, handler)                                                                      \
         static int method_##name(sd_bus_message *m, void *userdata, sd_bus_error *error) {         \
-                return bus_call_start(userdata, m, action, handler, error);                        \
+                return bus_call_start(userdata, m, "Vm", handler, error);                          \
         }                                                                                          \
         struct _semicolon_##name
 
@@ -32,7 +32,7 @@ static int attach_device(BusCall *call) {
                                            bus_call_get_sender(call), bus_call_answer_empty, call,
                                            &call->problem);
 }
-METHOD(attach_device, ACTION_MANAGE, attach_device);
+METHOD(attach_device, attach_device);
 
 static int detach_device(BusCall *call) {
         PciAddress function;
@@ -46,7 +46,7 @@ static int detach_device(BusCall *call) {
                      : vm_detach_function(vm, &function, bus_call_get_sender(call),
                                           bus_call_answer_empty, call, &call->problem);
 }
-METHOD(detach_device, ACTION_MANAGE, detach_device);
+METHOD(detach_device, detach_device);
 
 static int map_memory(BusCall *call) {
         KernelMapping mapping;
@@ -67,7 +67,7 @@ static int map_memory(BusCall *call) {
         return vm_map_memory(vm, &mapping, bus_call_get_sender(call), bus_call_answer_empty, call,
                              &call->problem);
 }
-METHOD(map_memory, ACTION_MANAGE, map_memory);
+METHOD(map_memory, map_memory);
 
 static int unmap_memory(BusCall *call) {
         uint64_t iova, length;
@@ -81,7 +81,7 @@ static int unmap_memory(BusCall *call) {
                      : vm_unmap_memory(vm, iova, length, bus_call_get_sender(call),
                                        bus_call_answer_empty, call, &call->problem);
 }
-METHOD(unmap_memory, ACTION_MANAGE, unmap_memory);
+METHOD(unmap_memory, unmap_memory);
 
 static int confirm_context(BusCall *call) {
         Vm *vm;
@@ -92,7 +92,7 @@ static int confirm_context(BusCall *call) {
                      : vm_confirm_context(vm, bus_call_get_sender(call), bus_call_answer_empty,
                                           call, &call->problem);
 }
-METHOD(confirm_context, ACTION_MANAGE, confirm_context);
+METHOD(confirm_context, confirm_context);
 
 static int destroy(BusCall *call) {
         bool force;
@@ -106,7 +106,7 @@ static int destroy(BusCall *call) {
                      : vm_destroy(vm, force, bus_call_get_sender(call), bus_call_answer_empty, call,
                                   &call->problem);
 }
-METHOD(destroy, ACTION_MANAGE, destroy);
+METHOD(destroy, destroy);
 
 static int set_leash(BusCall *call) {
         int pidfd, r;
@@ -120,7 +120,7 @@ static int set_leash(BusCall *call) {
                                  &call->problem);
         return r;
 }
-METHOD(set_leash, ACTION_MANAGE, set_leash);
+METHOD(set_leash, set_leash);
 
 static int cancel(BusCall *call) {
         Vm *vm;
@@ -134,7 +134,7 @@ static int cancel(BusCall *call) {
         bus_call_reply(call, NULL);
         return 0;
 }
-METHOD(cancel, ACTION_MANAGE, cancel);
+METHOD(cancel, cancel);
 
 /* ---- CreateViommu ---- */
 
@@ -183,7 +183,7 @@ static int create_viommu(BusCall *call) {
         return vm_create_viommu(vm, iommu->info.index, bus_call_get_sender(call), on_viommu_created,
                                 call, &call->problem);
 }
-METHOD(create_viommu, ACTION_MANAGE, create_viommu);
+METHOD(create_viommu, create_viommu);
 
 /* ---- OpenContext, OpenDevice ---- */
 
@@ -262,7 +262,7 @@ static int open_context(BusCall *call) {
                      : vm_open_context(vm, NULL, bus_call_get_sender(call), on_context_opened, call,
                                        &call->problem);
 }
-METHOD(open_context, ACTION_MANAGE, open_context);
+METHOD(open_context, open_context);
 
 static void on_device_opened(void *userdata, int r, const Problem *problem) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -301,7 +301,7 @@ static int open_device(BusCall *call) {
                      : vm_open_context(vm, &function, bus_call_get_sender(call), on_device_opened,
                                        call, &call->problem);
 }
-METHOD(open_device, ACTION_MANAGE, open_device);
+METHOD(open_device, open_device);
 
 /* ---- Describe ---- */
 
@@ -337,7 +337,7 @@ static int describe(BusCall *call) {
         bus_call_reply(call, reply);
         return 0;
 }
-METHOD(describe, ACTION_LOOK, describe);
+METHOD(describe, describe);
 
 /* ---- properties ---- */
 

@@ -70,7 +70,7 @@ static int decide(Operation *op, Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
-        r = prepared_check(vm->manager, &create->request, p);
+        r = prepared_check(vm->manager, &create->request, vm->owner_uid, p);
         if (r < 0)
                 return r;
         r = reservation_take(vm->manager, create->request.reservation, vm->owner_uid,

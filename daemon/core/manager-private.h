@@ -50,7 +50,8 @@ Claim *claims_find(const Manager *m, const PciAddress *function);
 /* ---- reservations (reservations.c) ---- */
 
 /* Takes the reservation that a request names, NULL when it names none: what it holds counts as free for the decision that
- * follows, and nobody else can use it. -ENOENT with the problem: unknown, another user's, or taken. */
+ * follows, and nobody else can use it. -ENOENT, -ESTALE, -ETIME, -EPERM or -EBUSY with the problem: unknown, used, expired, another
+ * user's, or being used. */
 int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret,
                      Problem *reterr_problem);
 
@@ -65,6 +66,12 @@ void reservation_put_back(Reservation *reservation);
 void reservation_use_up(Reservation *reservation);
 
 void reservations_free_all(Manager *m);
+
+/* Remembers how a reservation ended, in place of the oldest that is remembered (reservation-ends.c). */
+void reservation_ended(Manager *m, sd_id128_t token, uid_t uid, ReservationEnd end);
+
+/* The refusal for a token or id that is not there (any more). */
+int reservation_refuse(const Manager *m, const char *name, uid_t uid, Problem *reterr_problem);
 
 /* ---- records (records.c) ---- */
 
@@ -180,8 +187,8 @@ int hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 /* Lends the prepared iommufd of a VM to a CreateVm, -1 when there is none. It stays the prepared context's until it is used up, that is the VM's. */
 int prepared_lend(Manager *m, sd_id128_t uuid, uint32_t *ret_stored);
 
-/* Whether there is one where the request wants one. Returns 0 or -ENOENT. */
-int prepared_check(const Manager *m, const VmRequest *request, Problem *reterr_problem);
+/* Whether there is one where the request wants one, and that one which is there is @uid's to use. Returns 0 or -ENOENT. */
+int prepared_check(const Manager *m, const VmRequest *request, uid_t uid, Problem *reterr_problem);
 void prepared_give_back(Manager *m, sd_id128_t uuid);
 void prepared_use_up(Manager *m, sd_id128_t uuid);
 

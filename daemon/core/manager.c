@@ -170,7 +170,9 @@ int manager_reload(Manager *m, Problem *reterr_problem) {
         return 0;
 }
 
-int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *reterr_problem) {
+int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
+                    Problem *reterr_problem) {
+        Reservation *reservation;
         AdmissionView view = manager_get_view(m);
         const Vm *vm;
         int r;
@@ -184,10 +186,14 @@ int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *ret
         if (vm)
                 return problem_set(reterr_problem, PROBLEM_VM_EXISTS,
                                    "VM %s (%s) is admitted already.", VM_UUID_STRING(vm), vm->name);
-        r = prepared_check(m, request, reterr_problem);
+        r = prepared_check(m, request, uid, reterr_problem);
+        if (r >= 0)
+                r = reservation_take(m, request->reservation, uid, &reservation, reterr_problem);
         if (r < 0)
                 return r;
-        return admission_decide_vm(&view, request, ret, reterr_problem);
+        r = admission_decide_vm(&view, request, ret, reterr_problem);
+        reservation_put_back(reservation);
+        return r;
 }
 
 void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids) {

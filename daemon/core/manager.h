@@ -31,6 +31,21 @@ typedef struct ManagerObserver {
 
 typedef struct Reservation Reservation;
 
+/* How a reservation ended, for whoever comes with its token later. */
+typedef enum ReservationEnd {
+        RESERVATION_USED,
+        RESERVATION_EXPIRED,
+        RESERVATION_GIVEN_BACK,
+} ReservationEnd;
+
+typedef struct EndedReservation {
+        sd_id128_t token; /* null: nothing here */
+        uid_t uid;
+        ReservationEnd end;
+} EndedReservation;
+
+#define ENDED_RESERVATIONS_MAX 1024
+
 /* Who holds a PCI function: a VM, a reservation, or (both NULL) the daemon itself while it probes. */
 typedef struct Claim {
         PciAddress function;
@@ -81,8 +96,10 @@ struct Manager {
         Claim *claims;
         PreparedContext *prepared;
         size_t n_prepared;
-        Reservation *reservations;
+        Reservation *reservations; /* sorted by token */
         size_t n_reservations;
+        EndedReservation ended[ENDED_RESERVATIONS_MAX]; /* the latest, round and round */
+        size_t n_ended;
         const Reservation *deciding_for; /* while a decision counts on it */
 
         sd_event_source *watch, *rescan_timer;
@@ -128,7 +145,8 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
                       OperationAnswer answer, void *userdata, Problem *reterr_problem);
 
 /* Decides as manager_create_vm() would, on the inventory as it is. *request is completed. */
-int manager_plan_vm(Manager *m, VmRequest *request, Admission *ret, Problem *reterr_problem);
+int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
+                    Problem *reterr_problem);
 
 /* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too
  * many wait, and -ENOMEM. */
@@ -196,21 +214,48 @@ void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids);
 
 #define RESERVATION_TOKEN_SIZE 33
 
+/* What names a reservation without letting anybody use it: the first digits of its token. 80 bits stay secret. */
+#define RESERVATION_ID_SIZE 13
+
 /* Charges and claims what a VM of *request (completed) would take, for @ttl_usec. Immediate, on the inventory as it is.
  * Returns 0 with the token, or a negative errno with reterr_problem. */
 int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid,
                     char ret_token[static RESERVATION_TOKEN_SIZE], Problem *reterr_problem);
-int manager_unreserve(Manager *m, const char *token, uid_t uid, Problem *reterr_problem);
+
+/* Gives it back, whoever's it is: that @uid may is settled before. @name: token or id. Returns 0, or with reterr_problem -ENOENT,
+ * -ESTALE, -ETIME, -EPERM (it is gone, and was another's), -EBUSY (a VM is being made of it). */
+int manager_unreserve(Manager *m, const char *name, uid_t uid, Problem *reterr_problem);
+
+/* Who made it; (uid_t)-1 when there is none of that token or id. */
+uid_t manager_get_reservation_owner(const Manager *m, const char *name);
+
+/* What everybody may know of a reservation. What it points to lives as long as the reservation. */
+typedef struct ReservationView {
+        char id[RESERVATION_ID_SIZE];
+        uid_t uid;
+        uint64_t left_usec; /* to live */
+        const VmContext *functions;
+        const Receipt *receipt;
+} ReservationView;
+
+/* The first reservation after that id ("": the first of all), and the one after another; NULL at the end. */
+const Reservation *manager_first_reservation(const Manager *m, const char *after_id);
+const Reservation *reservation_next(const Reservation *reservation);
+void reservation_view(const Reservation *reservation, ReservationView *ret);
 
 /* ---- the host ---- */
 
 /* Reads the configuration file again; on an error the old configuration stays. */
 int manager_reload(Manager *m, Problem *reterr_problem);
 
-/* A fresh iommufd for a VM to come; the answer's caller gets it by manager_get_prepared(). */
-int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,
-                            void *userdata, Problem *reterr_problem);
+/* A fresh iommufd for a VM to come; the answer's caller gets it by manager_get_prepared(). It is @uid's, who alone (and root)
+ * can create the VM with it. */
+int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, uid_t uid,
+                            OperationAnswer answer, void *userdata, Problem *reterr_problem);
 int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd);
+
+/* Whose the prepared context of that UUID is; (uid_t)-1 when there is none. */
+uid_t manager_get_prepared_owner(const Manager *m, sd_id128_t uuid);
 
 /* Probes one host IOMMU with an idle function; answers 0 also when there is none to do it with (level unknown). */
 int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void *userdata,

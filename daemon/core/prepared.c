@@ -25,12 +25,14 @@ struct PreparedContext {
         Manager *manager;
         sd_id128_t uuid;
         char *caller;
+        uid_t uid; /* of the caller */
         PreparedState state;
         int iommufd;      /* -1: there is none yet */
         uint32_t stored;  /* its number in the fd store, 0: it is not there */
         Unstore *unstore; /* for its end */
         struct {
                 char *caller;
+                uid_t uid;
                 int iommufd;
                 uint32_t stored;
                 bool unwanted;    /* its caller has left meanwhile */
@@ -68,12 +70,13 @@ static PreparedContext *prepared_free(PreparedContext *pc) {
         return NULL;
 }
 
-static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, PreparedContext **ret) {
+static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, uid_t uid,
+                        PreparedContext **ret) {
         PreparedContext *pc = new0(PreparedContext, 1);
 
         if (!pc)
                 return -ENOMEM;
-        *pc = (PreparedContext){ .manager = m, .uuid = uuid, .iommufd = -1 };
+        *pc = (PreparedContext){ .manager = m, .uuid = uuid, .uid = uid, .iommufd = -1 };
         pc->next_one.iommufd = -1;
         pc->caller = strdup(caller);
         pc->unstore = unstore_new();
@@ -96,7 +99,7 @@ static int prepared_new(Manager *m, sd_id128_t uuid, const char *caller, Prepare
 static int prepared_write(const PreparedContext *pc) {
         Manager *m = pc->manager;
         _cleanup_free_ char *body = NULL;
-        PreparedRecord record = { .stored = pc->stored };
+        PreparedRecord record = { .uid = pc->uid, .stored = pc->stored };
         size_t n = strlen(pc->caller);
         int r;
 
@@ -143,11 +146,13 @@ static int make_finish(PreparedContext *pc, Problem *p) {
         int r;
 
         pc->caller = pc->next_one.caller;
+        pc->uid = pc->next_one.uid;
         pc->iommufd = pc->next_one.iommufd;
         pc->stored = pc->next_one.stored;
         r = record_refuse(pc->manager, prepared_write(pc), p);
         if (r < 0) {
                 pc->caller = before.caller;
+                pc->uid = before.uid;
                 pc->iommufd = before.iommufd;
                 pc->stored = before.stored;
                 return r;
@@ -221,8 +226,8 @@ static void make_done(Job *job) {
         answer(userdata, 0, NULL);
 }
 
-int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, OperationAnswer answer,
-                            void *userdata, Problem *p) {
+int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, uid_t uid,
+                            OperationAnswer answer, void *userdata, Problem *p) {
         PreparedContext *pc = prepared_find(m, uuid);
         const Vm *vm = manager_find_vm(m, uuid);
         Unstore *unstore;
@@ -254,7 +259,7 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
         unstore = unstore_new();
         r = copy && unstore ? 0 : -ENOMEM;
         if (r >= 0 && !pc)
-                r = prepared_new(m, uuid, caller, &pc);
+                r = prepared_new(m, uuid, caller, uid, &pc);
         if (r < 0) {
                 unstore_free(unstore);
                 free(copy);
@@ -262,6 +267,7 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
         }
         pc->state = PREPARED_MAKING;
         pc->next_one.caller = copy;
+        pc->next_one.uid = uid;
         pc->next_one.unstore = unstore;
         pc->next_one.unwanted = false;
         pc->result = -ECANCELED; /* if the pool stops before it comes to this */
@@ -274,7 +280,7 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, Ope
 
 int prepared_recover(Manager *m, sd_id128_t uuid, const PreparedRecord *record, int *iommufd) {
         PreparedContext *pc;
-        int r = prepared_new(m, uuid, record->caller, &pc);
+        int r = prepared_new(m, uuid, record->caller, record->uid, &pc);
 
         if (r < 0)
                 return r;
@@ -295,10 +301,28 @@ int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd) {
         return 0;
 }
 
-int prepared_check(const Manager *m, const VmRequest *request, Problem *p) {
+uid_t manager_get_prepared_owner(const Manager *m, sd_id128_t uuid) {
+        const PreparedContext *pc = prepared_find(m, uuid);
+
+        return pc ? pc->uid : (uid_t)-1;
+}
+
+int prepared_check(const Manager *m, const VmRequest *request, uid_t uid, Problem *p) {
+        uid_t owner = manager_get_prepared_owner(m, request->uuid);
         int iommufd;
 
-        if (!request->prepared || manager_get_prepared(m, request->uuid, &iommufd) >= 0)
+        if (!request->prepared && request->handover != HANDOVER_VMM)
+                return 0;
+        if (manager_get_prepared(m, request->uuid, &iommufd) >= 0) {
+                /* Its descriptor is with whoever had it prepared, and would be the VM's: only root takes another's. */
+                if (uid == owner || uid == 0)
+                        return 0;
+                return problem_set(p, PROBLEM_NO_PREPARED_CONTEXT,
+                                   "The context prepared for %s is uid %u's, not uid %u's: who "
+                                   "creates the VM prepares it (PrepareContext), or root does.",
+                                   SD_ID128_TO_UUID_STRING(request->uuid), owner, uid);
+        }
+        if (!request->prepared)
                 return 0;
         return problem_set(p, PROBLEM_NO_PREPARED_CONTEXT,
                            "There is no context prepared for %s, or it was used already: each is "

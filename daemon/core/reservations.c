@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * Reservations: charged and claimed for a VM to come, for a limited time, under a token that only its maker can use. CreateVm
- * decides as if the reservation were not there, and then takes its place; a refusal leaves it as it was.
+ * Reservations: charged and claimed for a VM to come, for a limited time, under a token that only its maker can use. Others know
+ * it by its id. CreateVm decides as if the reservation were not there, and then takes its place; a refusal leaves it as it was.
  */
 
 #include <errno.h>
@@ -96,26 +96,108 @@ static Reservation *reservation_free(Reservation *reservation) {
         return NULL;
 }
 
+static void reservation_end(Reservation *reservation, ReservationEnd end) {
+        reservation_ended(reservation->manager, reservation->token, reservation->uid, end);
+        reservation_free(reservation);
+}
+
 void reservations_free_all(Manager *m) {
         while (m->reservations)
                 reservation_free(m->reservations);
 }
 
-static int reservation_find(Manager *m, const char *token, uid_t uid, Reservation **ret,
-                            Problem *p) {
+static Reservation *reservation_find_token(const Manager *m, const char *token) {
         sd_id128_t id;
 
         if (sd_id128_from_string(token, &id) >= 0)
                 for (Reservation *r = m->reservations; r; r = r->next)
-                        if (sd_id128_equal(r->token, id) && r->uid == uid && !r->taken) {
-                                *ret = r;
-                                return 0;
-                        }
-        return problem_set(p, PROBLEM_NO_SUCH_RESERVATION,
-                           "There is no reservation \"%.40s\" of yours: it was used, given back, "
-                           "or has expired.",
-                           token);
+                        if (sd_id128_equal(r->token, id))
+                                return r;
+        return NULL;
 }
+
+static void reservation_get_id(const Reservation *reservation,
+                               char ret[static RESERVATION_ID_SIZE]) {
+        char token[RESERVATION_TOKEN_SIZE];
+
+        (void)sd_id128_to_string(reservation->token, token);
+        (void)snprintf(ret, RESERVATION_ID_SIZE, "%.*s", RESERVATION_ID_SIZE - 1, token);
+}
+
+/* By its token, or by its id, which lets nobody use it. */
+static Reservation *reservation_find_named(const Manager *m, const char *name) {
+        char id[RESERVATION_ID_SIZE];
+
+        if (strlen(name) != RESERVATION_ID_SIZE - 1)
+                return reservation_find_token(m, name);
+        for (Reservation *r = m->reservations; r; r = r->next) {
+                reservation_get_id(r, id);
+                if (streq(id, name))
+                        return r;
+        }
+        return NULL;
+}
+
+static int refuse_taken(Problem *p) {
+        return problem_set(p, PROBLEM_BUSY,
+                           "A VM is being made of that reservation at this moment: wait how that "
+                           "ends.");
+}
+
+/* The one that @uid can use now. */
+static int reservation_find(const Manager *m, const char *token, uid_t uid, Reservation **ret,
+                            Problem *p) {
+        Reservation *reservation = reservation_find_token(m, token);
+
+        if (!reservation)
+                return reservation_refuse(m, token, uid, p);
+        if (reservation->uid != uid)
+                return problem_set(p, PROBLEM_NOT_YOUR_RESERVATION,
+                                   "That reservation is uid %u's, and uid %u cannot use it.",
+                                   reservation->uid, uid);
+        if (reservation->taken)
+                return refuse_taken(p);
+        *ret = reservation;
+        return 0;
+}
+
+/* ---- what everybody may know ---- */
+
+uid_t manager_get_reservation_owner(const Manager *m, const char *name) {
+        const Reservation *reservation = reservation_find_named(m, name);
+
+        return reservation ? reservation->uid : (uid_t)-1;
+}
+
+const Reservation *manager_first_reservation(const Manager *m, const char *after_id) {
+        char id[RESERVATION_ID_SIZE];
+
+        for (const Reservation *r = m->reservations; r; r = r->next) {
+                reservation_get_id(r, id);
+                if (strcmp(id, after_id) > 0)
+                        return r;
+        }
+        return NULL;
+}
+
+const Reservation *reservation_next(const Reservation *reservation) {
+        return reservation->next;
+}
+
+void reservation_view(const Reservation *reservation, ReservationView *ret) {
+        uint64_t now = 0, deadline = reservation->deadline_usec;
+
+        (void)sd_event_now(reservation->manager->event, CLOCK_MONOTONIC, &now);
+        *ret = (ReservationView){
+                .uid = reservation->uid,
+                .left_usec = now < deadline ? deadline - now : 0,
+                .functions = &reservation->functions,
+                .receipt = reservation->receipt,
+        };
+        reservation_get_id(reservation, ret->id);
+}
+
+/* ---- its use ---- */
 
 int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret, Problem *p) {
         int r;
@@ -155,12 +237,12 @@ void reservation_put_back(Reservation *reservation) {
         receipt_resume(reservation->receipt);
         reservation->taken = false;
         if (reservation->expired)
-                reservation_free(reservation);
+                reservation_end(reservation, RESERVATION_EXPIRED);
 }
 
 void reservation_use_up(Reservation *reservation) {
         if (reservation)
-                reservation_free(reservation);
+                reservation_end(reservation, RESERVATION_USED);
 }
 
 static int on_expiry(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -173,7 +255,7 @@ static int on_expiry(sd_event_source *s, uint64_t usec, void *userdata) {
         else {
                 log_event(LOG_INFO, MESSAGE_RESERVATION_EXPIRED, NULL,
                           "A reservation has expired unused.");
-                reservation_free(reservation);
+                reservation_end(reservation, RESERVATION_EXPIRED);
         }
         return 0;
 }
@@ -198,7 +280,7 @@ static int check_reserve(const Manager *m, const VmRequest *request, uint64_t tt
 /* Takes *functions and *receipt over. Fails without a trace. */
 static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t deadline_usec,
                            VmContext *functions, Receipt **receipt, Reservation **ret) {
-        Reservation *reservation = new0(Reservation, 1);
+        Reservation *reservation = new0(Reservation, 1), **place;
         int r;
 
         if (!reservation)
@@ -219,8 +301,11 @@ static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t dea
         reservation->functions = *functions;
         context_init(functions, functions->tier, functions->handover);
         reservation->receipt = TAKE_PTR(*receipt);
-        reservation->next = m->reservations;
-        m->reservations = reservation;
+        for (place = &m->reservations; *place; place = &(*place)->next)
+                if (memcmp(&(*place)->token, &token, sizeof(token)) > 0)
+                        break;
+        reservation->next = *place;
+        *place = reservation;
         m->n_reservations++;
         *ret = reservation;
         return 0;
@@ -272,6 +357,7 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
                 if (context_find_function(&functions, address))
                         return -EBADMSG;
                 if (claims_find(m, address)) { /* by the VM that has used it up */
+                        reservation_ended(m, token, record->uid, RESERVATION_USED);
                         record_forget(m, RECORD_RESERVATION, token);
                         return 0;
                 }
@@ -284,6 +370,7 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
         if (record->deadline_usec <= now_usec) {
                 log_event(LOG_INFO, MESSAGE_RESERVATION_EXPIRED, NULL,
                           "A reservation has expired while the daemon was down.");
+                reservation_ended(m, token, record->uid, RESERVATION_EXPIRED);
                 record_forget(m, RECORD_RESERVATION, token);
                 return 0;
         }
@@ -320,14 +407,13 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
         return 0;
 }
 
-int manager_unreserve(Manager *m, const char *token, uid_t uid, Problem *p) {
-        Reservation *reservation = NULL;
-        int r;
+int manager_unreserve(Manager *m, const char *name, uid_t uid, Problem *p) {
+        Reservation *reservation = reservation_find_named(m, name);
 
-        r = reservation_find(m, token, uid, &reservation, p);
-        if (r < 0)
-                return r;
-        assert(reservation);
-        reservation_free(reservation);
+        if (!reservation)
+                return reservation_refuse(m, name, uid, p);
+        if (reservation->taken)
+                return refuse_taken(p);
+        reservation_end(reservation, RESERVATION_GIVEN_BACK);
         return 0;
 }

@@ -32,7 +32,9 @@ struct Authz {
 typedef struct Check {
         Authz *authz;
         sd_bus_message *message;
-        const char *action;
+        AuthzChoose choose;
+        AccessDemand demand;
+        size_t n_given; /* actions of it that polkit has given */
         AuthzDone done;
         void *userdata;
         uid_t uid;
@@ -142,14 +144,32 @@ static void check_finish(Check *check, int r, const Problem *problem) {
 }
 
 static void check_refuse(Check *check, const char *why) {
+        char what[192];
         Problem p = {};
 
-        (void)problem_set(&p, PROBLEM_ACCESS_DENIED, "uid %u may not do this (%s): %s", check->uid,
-                          check->action, why);
+        access_describe(&check->demand, check->demand.actions[check->n_given],
+                        sd_bus_message_get_member(check->message), check->uid, what, sizeof(what));
+        (void)problem_set(&p, PROBLEM_ACCESS_DENIED, "%s: %s", what, why);
         check_finish(check, -EACCES, &p);
 }
 
 /* ---- polkit ---- */
+
+static int ask_polkit(Check *check);
+
+/* One action is given: the next one, if there is. */
+static void check_go_on(Check *check) {
+        int r;
+
+        if (++check->n_given == check->demand.n_actions) {
+                check_finish(check, 0, NULL);
+                return;
+        }
+        check->slot = sd_bus_slot_unref(check->slot);
+        r = ask_polkit(check);
+        if (r < 0)
+                check_finish(check, r, NULL);
+}
 
 static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Check *check = userdata;
@@ -178,11 +198,14 @@ static int on_polkit(sd_bus_message *reply, void *userdata, sd_bus_error *error)
         if (r < 0)
                 check_refuse(check, "polkit's answer makes no sense.");
         else if (authorized)
-                check_finish(check, 0, NULL);
+                check_go_on(check);
         else
-                check_refuse(check, challenge ? "it wants authentication; allow interactive "
-                                                "authorization, or be root."
-                                              : "polkit does not authorize it.");
+                check_refuse(check, challenge ? "polkit wants authentication for it. Allow "
+                                                "interactive authorization, have an administrator "
+                                                "add a rule (aviommud-security(7)), or be root."
+                                              : "polkit does not give it. An administrator can "
+                                                "with a rule (aviommud-security(7)); root needs "
+                                                "none.");
         return 1;
 }
 
@@ -218,8 +241,9 @@ static int ask_polkit(Check *check) {
                                            "org.freedesktop.PolicyKit1.Authority",
                                            "CheckAuthorization");
         if (r >= 0)
-                r = sd_bus_message_append(call, "(sa{sv})s", "system-bus-name", 1, "name", "s",
-                                          sender, check->action);
+                r = sd_bus_message_append(
+                        call, "(sa{sv})s", "system-bus-name", 1, "name", "s", sender,
+                        access_action_to_id(check->demand.actions[check->n_given]));
         if (r >= 0)
                 r = sd_bus_message_append(call, "a{ss}us", 0,
                                           interactive > 0 ? UINT32_C(1) : UINT32_C(0), "");
@@ -240,6 +264,7 @@ static void judge_uid(Check *check) {
                 return;
         }
         check->slot = sd_bus_slot_unref(check->slot);
+        check->demand = check->choose(check->userdata, check->uid);
         r = check_room(check, &p);
         if (r >= 0) {
                 check_unlink(check);
@@ -269,7 +294,7 @@ static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         return 1;
 }
 
-int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone done,
+int authz_check(Authz *authz, sd_bus_message *m, AuthzChoose choose, AuthzDone done,
                 void *userdata) {
         const char *sender = sd_bus_message_get_sender(m);
         const Known *known;
@@ -283,7 +308,7 @@ int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone d
                 return -ENOMEM;
 
         *check = (Check){ .authz = authz,
-                          .action = action,
+                          .choose = choose,
                           .done = done,
                           .userdata = userdata,
                           .uid = (uid_t)-1 };

@@ -4,7 +4,8 @@
 /*
  * Who may do what: asks the bus for the caller's uid and polkit for the rest, both without waiting.
  *
- * The uid is the one that the bus daemon saw when the caller connected, never one read from /proc. uid 0 passes, and so
+ * The uid is the one that the bus daemon saw when the caller connected, never one read from /proc (sd-bus calls such credentials
+ * augmented), and polkit is asked about the connection, not about a process. uid 0 passes, and so
  * does the daemon's own uid (which matters only to aviommud-sim, run by a plain user). Where polkit is not there, nobody
  * else passes. What waits for polkit is bounded, for each user and in all; uid 0 never waits for it.
  */
@@ -12,6 +13,7 @@
 #include <systemd/sd-bus.h>
 
 #include "base/problem.h"
+#include "policy/access.h"
 
 typedef struct Authz Authz;
 
@@ -22,9 +24,12 @@ int authz_new(sd_bus *bus, Authz **ret);
 Authz *authz_free(Authz *authz);
 DEFINE_CLEANUP(Authz, authz_free);
 
-/* Asks whether the sender of @m may do @action (an id of org.aviommu1.policy). Whether polkit may ask the user is the
- * message's allow-interactive flag. Returns 0 when @done will be or has been called, else a negative errno. */
-int authz_check(Authz *authz, sd_bus_message *m, const char *action, AuthzDone done,
+/* Which actions the sender is to have, now that his uid is known. Called once, and not for those who pass without polkit. */
+typedef AccessDemand (*AuthzChoose)(void *userdata, uid_t uid);
+
+/* Asks whether the sender of @m has every action that @choose names. Whether polkit may ask the user is the message's
+ * allow-interactive flag. Returns 0 when @done will be or has been called, else a negative errno. */
+int authz_check(Authz *authz, sd_bus_message *m, AuthzChoose choose, AuthzDone done,
                 void *userdata);
 
 /* The bus name has vanished: what is known of it is forgotten. */

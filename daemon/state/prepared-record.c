@@ -5,6 +5,7 @@
 
 static const JsonField fields[] = {
         JSON_FIELD(PreparedRecord, caller),
+        JSON_FIELD(PreparedRecord, uid),
         JSON_FIELD(PreparedRecord, stored),
 };
 

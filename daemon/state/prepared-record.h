@@ -8,6 +8,7 @@
 
 typedef struct PreparedRecord {
         char caller[RECORD_CALLER_SIZE];
+        uid_t uid;       /* of the caller */
         uint32_t stored; /* the number of its iommufd in the fd store, 0: not yet */
 } PreparedRecord;
 

@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A stand-in for polkit that lets everybody look and nobody change anything, or leaves everybody waiting. */
+/* A stand-in for polkit that lets everybody look and do what the test gives, and nothing else; or leaves everybody waiting. */
 
 #include "fixture.h"
 
 #include <stdio.h>
 
-static int answer(sd_bus_message *m) {
+/* Whether @action is one of those in @list. */
+static bool is_listed(const char *list, const char *action) {
+        size_t n = strlen(action);
+
+        for (const char *p = list; p && (p = strstr(p, action)); p += n)
+                if ((p == list || p[-1] == ' ') && (p[n] == '\0' || p[n] == ' '))
+                        return true;
+        return false;
+}
+
+static int answer(const Fixture *f, sd_bus_message *m) {
         const char *action;
 
         assert_true(sd_bus_message_rewind(m, true) >= 0);
         assert_true(sd_bus_message_skip(m, "(sa{sv})") >= 0);
         assert_true(sd_bus_message_read(m, "s", &action) > 0);
-        return sd_bus_reply_method_return(m, "(bba{ss})", streq(action, "org.aviommu1.look"), false,
-                                          0);
+        return sd_bus_reply_method_return(
+                m, "(bba{ss})", streq(action, "org.aviommu1.look") || is_listed(f->given, action),
+                false, 0);
 }
 
 static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -26,7 +37,7 @@ static int on_question(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 return 0;
         f->n_asked++;
         if (!f->hold)
-                return answer(m);
+                return answer(f, m);
         grown = reallocarray(f->held, f->n_held + 1, sizeof(*grown));
         assert_non_null(grown);
         f->held = grown;
@@ -44,9 +55,14 @@ void fixture_polkit(Fixture *f, bool hold) {
         }
         f->hold = hold;
         for (size_t i = 0; i < f->n_held && !hold; i++) {
-                (void)answer(f->held[i]);
+                (void)answer(f, f->held[i]);
                 sd_bus_message_unref(f->held[i]);
         }
         if (!hold)
                 f->n_held = 0;
+}
+
+void fixture_polkit_give(Fixture *f, const char *actions) {
+        f->given = actions;
+        fixture_polkit(f, false);
 }

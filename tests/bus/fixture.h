@@ -55,6 +55,7 @@ typedef struct Fixture {
         sd_bus_message **held;     /* questions that it has not answered */
         size_t n_held, n_asked;
         bool hold;
+        const char *given; /* actions that fixture_polkit_give() named */
         sd_bus *connections[CONNECTIONS_MAX];
         char **signals;
         size_t n_signals, n_signals_read;
@@ -110,6 +111,9 @@ sd_bus *fixture_connect_as(Fixture *f, uid_t uid);
 /* Stands in for polkit: anybody may look, nobody else may do anything. With @hold it does not answer at all, as when somebody
  * who is asked for his password does not type it, until it is told again not to hold. */
 void fixture_polkit(Fixture *f, bool hold);
+
+/* The same, without holding, and everybody may do these actions too (with spaces between them; it has to outlive the fixture). */
+void fixture_polkit_give(Fixture *f, const char *actions);
 
 /* Bytes of the daemon's memory that are its own (RssAnon): the simulated kernel's are not. */
 size_t fixture_daemon_memory(const Fixture *f);

@@ -12,9 +12,13 @@
 #include <unistd.h>
 
 #define NOBODY  65534
+#define DAEMON  1 /* another user: dbus-daemon wants one that has a name */
 #define NIC     "0000:01:00.0"
 #define LOOK    "org.aviommu1.look"
-#define MANAGE  "org.aviommu1.manage"
+#define OWN     "org.aviommu1.manage-own"
+#define OTHERS  "org.aviommu1.manage-others"
+#define CONTEXT "org.aviommu1.hand-out-contexts"
+#define POLICY  "org.aviommu1.manage-policy"
 #define RECLAIM "org.aviommu1.reclaim"
 
 /* ---- polkit's stand-in ---- */
@@ -25,6 +29,7 @@ typedef struct Polkit {
         Fixture *f;
         sd_bus *bus;
         Verdict verdict;
+        const char *given; /* actions that are given with NO too; NULL: none */
         unsigned n_asked;
         char kind[32], subject[32], action[64];
         uint32_t flags;
@@ -69,6 +74,8 @@ static int method_check(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         (void)snprintf(polkit->kind, sizeof(polkit->kind), "%s", kind);
         (void)snprintf(polkit->subject, sizeof(polkit->subject), "%s", subject);
         (void)snprintf(polkit->action, sizeof(polkit->action), "%s", action);
+        if (polkit->verdict == NO && polkit->given && strstr(polkit->given, action))
+                return answer(m, YES);
         if (polkit->verdict != HOLD)
                 return answer(m, polkit->verdict);
         polkit->held = sd_bus_message_ref(m);
@@ -94,7 +101,8 @@ typedef struct Gate {
         const char *action, *path, *interface, *member, *types;
 } Gate;
 
-/* Each method once, with arguments that its signature wants: the gate is before them. */
+/* Each method once, with arguments that its signature wants: the gate is before them. The VM is root's, and there is no
+ * reservation: the first action that is asked about. */
 static const Gate gates[] = {
         { LOOK, NULL, "Manager", "Plan", "sa{sv}" },
         { LOOK, NULL, "Manager", "GetVm", "s" },
@@ -102,34 +110,35 @@ static const Gate gates[] = {
         { LOOK, NULL, "Manager", "ListVms", "su" },
         { LOOK, NULL, "Manager", "ListFunctions", "su" },
         { LOOK, NULL, "Manager", "ListQuarantined", "" },
+        { LOOK, NULL, "Manager", "ListReservations", "su" },
         { LOOK, "vm", "Vm", "Describe", "s" },
-        { MANAGE, NULL, "Manager", "CreateVm", "sa{sv}" },
-        { MANAGE, NULL, "Manager", "PrepareContext", "s" },
-        { MANAGE, NULL, "Manager", "Reserve", "a{sv}t" },
-        { MANAGE, NULL, "Manager", "Unreserve", "s" },
-        { MANAGE, NULL, "Manager", "Reload", "" },
-        { MANAGE, NULL, "Manager", "ReportVms", "as" },
+        { OWN, NULL, "Manager", "CreateVm", "sa{sv}" },
+        { CONTEXT, NULL, "Manager", "PrepareContext", "s" },
+        { OWN, NULL, "Manager", "Reserve", "a{sv}t" },
+        { LOOK, NULL, "Manager", "Unreserve", "s" },
+        { POLICY, NULL, "Manager", "Reload", "" },
+        { OTHERS, NULL, "Manager", "ReportVms", "as" },
         { RECLAIM, NULL, "Manager", "Reclaim", "sa{sv}" },
-        { MANAGE, ROOT_PATH "/host/ivhd0", "HostIommu", "Probe", "" },
-        { MANAGE, "vm", "Vm", "AttachDevice", "sa{sv}" },
-        { MANAGE, "vm", "Vm", "DetachDevice", "s" },
-        { MANAGE, "vm", "Vm", "CreateViommu", "s" },
-        { MANAGE, "vm", "Vm", "MapMemory", "htttu" },
-        { MANAGE, "vm", "Vm", "UnmapMemory", "tt" },
-        { MANAGE, "vm", "Vm", "OpenContext", "" },
-        { MANAGE, "vm", "Vm", "OpenDevice", "s" },
-        { MANAGE, "vm", "Vm", "ConfirmContext", "" },
-        { MANAGE, "vm", "Vm", "SetLeash", "h" },
-        { MANAGE, "vm", "Vm", "Cancel", "" },
-        { MANAGE, "vm", "Vm", "Destroy", "a{sv}" },
-        { MANAGE, "viommu", "Viommu", "Destroy", "" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "Plug", "s" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "Unplug", "s" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "SetDriver", "ss" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "SetLimit", "st" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "InjectFault", "sui" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "SetDelay", "st" },
-        { MANAGE, SIMULATION_PATH, "Simulation", "Counters", "" },
+        { POLICY, ROOT_PATH "/host/ivhd0", "HostIommu", "Probe", "" },
+        { OTHERS, "vm", "Vm", "AttachDevice", "sa{sv}" },
+        { OTHERS, "vm", "Vm", "DetachDevice", "s" },
+        { OTHERS, "vm", "Vm", "CreateViommu", "s" },
+        { OTHERS, "vm", "Vm", "MapMemory", "htttu" },
+        { OTHERS, "vm", "Vm", "UnmapMemory", "tt" },
+        { OTHERS, "vm", "Vm", "OpenContext", "" },
+        { OTHERS, "vm", "Vm", "OpenDevice", "s" },
+        { OTHERS, "vm", "Vm", "ConfirmContext", "" },
+        { OTHERS, "vm", "Vm", "SetLeash", "h" },
+        { OTHERS, "vm", "Vm", "Cancel", "" },
+        { OTHERS, "vm", "Vm", "Destroy", "a{sv}" },
+        { OTHERS, "viommu", "Viommu", "Destroy", "" },
+        { POLICY, SIMULATION_PATH, "Simulation", "Plug", "s" },
+        { POLICY, SIMULATION_PATH, "Simulation", "Unplug", "s" },
+        { POLICY, SIMULATION_PATH, "Simulation", "SetDriver", "ss" },
+        { POLICY, SIMULATION_PATH, "Simulation", "SetLimit", "st" },
+        { POLICY, SIMULATION_PATH, "Simulation", "InjectFault", "sui" },
+        { POLICY, SIMULATION_PATH, "Simulation", "SetDelay", "st" },
+        { POLICY, SIMULATION_PATH, "Simulation", "Counters", "" },
 };
 
 /* Appends something of each type. */
@@ -281,7 +290,7 @@ static void test_yes(void **state) {
                 vm_request(nobody, "CreateVm",
                            &(VmSpec){ .uuid = uuid_of(1), .tier = "hardware", .functions = NIC }));
         call_expect(&call, "");
-        assert_string_equal(polkit.action, MANAGE);
+        assert_string_equal(polkit.action, OWN);
         assert_property(f, vm_path(uuid_of(1)), "Vm", "OwnerUid", "65534");
         call_method(f, &call, nobody, NULL, "Manager", "GetVm", "s", uuid_of(1));
         call_expect(&call, "");
@@ -386,6 +395,172 @@ static void test_meanwhile(void **state) {
         assert_nothing_left(f);
 }
 
+/* What belongs to somebody else takes another action, and the refusal says which. */
+static void test_owner(void **state) {
+        Fixture *f = *state;
+        sd_bus *nobody = fixture_connect_as(f, NOBODY);
+        sd_bus *other = fixture_connect_as(f, DAEMON);
+        VmSpec spec = { .uuid = uuid_of(1), .tier = "hardware", .functions = NIC };
+        _cleanup_free_ char *before = NULL;
+        const char *message;
+        Polkit polkit;
+        Call call;
+
+        polkit_start(f, &polkit, NO);
+        polkit.given = OWN " " LOOK;
+        call_start(f, &call, vm_request(nobody, "CreateVm", &spec));
+        call_expect(&call, "");
+        before = world(f);
+
+        for (size_t i = 0; i < ELEMENTSOF(gates); i++) {
+                if (!streq(gates[i].action, OTHERS) || !gates[i].path)
+                        continue;
+                call_start(f, &call, gate_message(other, gates + i));
+                call_wait(&call);
+                assert_string_equal(call_error(&call), "AccessDenied");
+                message = sd_bus_message_get_error(call.reply)->message;
+                if (!strstr(message, "uid 1 may") || !strstr(message, "uid 65534") ||
+                    !strstr(message, OTHERS) || !strstr(message, "aviommud-security(7)"))
+                        fail_msg("%s", message);
+                call_done(&call);
+        }
+        assert_world(f, before);
+
+        /* With it, he may; and who may no more than that cannot make any. */
+        polkit.given = OTHERS;
+        spec.uuid = uuid_of(2);
+        call_start(f, &call, vm_request(other, "CreateVm", &spec));
+        call_expect(&call, "AccessDenied");
+        call_method(f, &call, other, vm_path(uuid_of(1)), "Vm", "Destroy", "a{sv}", 0);
+        call_expect(&call, "");
+        assert_nothing_left(f);
+}
+
+/* Descriptors take an action more, of one's own VM and of others'. */
+static void test_contexts(void **state) {
+        Fixture *f = *state;
+        sd_bus *nobody = fixture_connect_as(f, NOBODY);
+        sd_bus *other = fixture_connect_as(f, DAEMON);
+        unsigned n_asked;
+        Polkit polkit;
+        Call call;
+
+        polkit_start(f, &polkit, NO);
+        polkit.given = OWN;
+        call_start(
+                f, &call,
+                vm_request(nobody, "CreateVm",
+                           &(VmSpec){ .uuid = uuid_of(1), .tier = "hardware", .functions = NIC }));
+        call_expect(&call, "");
+        call_method(f, &call, nobody, vm_path(uuid_of(1)), "Vm", "OpenContext", "");
+        call_wait(&call);
+        assert_non_null(strstr(sd_bus_message_get_error(call.reply)->message, CONTEXT));
+        call_expect(&call, "AccessDenied");
+        call_method(f, &call, nobody, NULL, "Manager", "PrepareContext", "s", uuid_of(2));
+        call_expect(&call, "AccessDenied");
+
+        /* Either without the other is not enough. */
+        polkit.given = CONTEXT;
+        call_method(f, &call, nobody, vm_path(uuid_of(1)), "Vm", "OpenDevice", "s", NIC);
+        call_expect(&call, "AccessDenied");
+        polkit.given = CONTEXT " " OWN;
+        call_method(f, &call, other, vm_path(uuid_of(1)), "Vm", "OpenContext", "");
+        call_expect(&call, "AccessDenied");
+
+        n_asked = polkit.n_asked;
+        call_method(f, &call, nobody, vm_path(uuid_of(1)), "Vm", "OpenContext", "");
+        call_expect(&call, "");
+        assert_int_equal(polkit.n_asked, n_asked + 2);
+        polkit.given = CONTEXT " " OTHERS;
+        call_method(f, &call, other, vm_path(uuid_of(1)), "Vm", "OpenDevice", "s", NIC);
+        call_expect(&call, "");
+        vm_destroy_force(f, uuid_of(1));
+}
+
+/* A context that somebody has prepared is his: others neither replace it nor start with it. */
+static void test_prepared(void **state) {
+        Fixture *f = *state;
+        sd_bus *nobody = fixture_connect_as(f, NOBODY);
+        sd_bus *other = fixture_connect_as(f, DAEMON);
+        sd_bus *const callers[] = { other, nobody };
+        Polkit polkit;
+        Call call;
+
+        polkit_start(f, &polkit, NO);
+        polkit.given = CONTEXT " " OWN;
+        call_method(f, &call, nobody, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
+        call_expect(&call, "");
+        call_method(f, &call, other, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
+        call_wait(&call);
+        assert_non_null(strstr(sd_bus_message_get_error(call.reply)->message, OTHERS));
+        call_expect(&call, "AccessDenied");
+        call_start(f, &call,
+                   message_new(other, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(1), 1, "tier",
+                               "s", "virtio"));
+        call_expect(&call, "NoPreparedContext");
+        for (size_t i = 0; i < ELEMENTSOF(callers); i++) {
+                call_start(f, &call,
+                           message_new(callers[i], NULL, "Manager", "CreateVm", "sa{sv}",
+                                       uuid_of(1), 2, "tier", "s", "virtio", "prepared", "b", 1));
+                call_expect(&call, i == 0 ? "NoPreparedContext" : "");
+        }
+        vm_destroy_ok(f, uuid_of(1));
+
+        /* Root is trusted with all of them, and so libvirt's hook starts with what the agent has prepared. */
+        call_method(f, &call, nobody, NULL, "Manager", "PrepareContext", "s", uuid_of(2));
+        call_expect(&call, "");
+        run_ok(f, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(2), 2, "tier", "s", "virtio",
+               "prepared", "b", 1);
+        vm_destroy_ok(f, uuid_of(2));
+        assert_nothing_left(f);
+}
+
+/* While polkit is asked about one's own VM, it goes, and another's comes in its place. */
+static void test_changed_hands(void **state) {
+        Fixture *f = *state;
+        sd_bus *nobody = fixture_connect_as(f, NOBODY);
+        Polkit polkit;
+        Call call;
+
+        polkit_start(f, &polkit, YES);
+        call_start(
+                f, &call,
+                vm_request(nobody, "CreateVm", &(VmSpec){ .uuid = uuid_of(1), .tier = "virtio" }));
+        call_expect(&call, "");
+        polkit.verdict = HOLD;
+        call_method(f, &call, nobody, vm_path(uuid_of(1)), "Vm", "Destroy", "a{sv}", 0);
+        wait_until(f, polkit.held);
+        assert_string_equal(polkit.action, OWN);
+        vm_destroy_ok(f, uuid_of(1));
+        CREATE(f, uuid_of(1), .tier = "virtio");
+        polkit_release(&polkit, YES);
+        call_expect(&call, "Busy");
+        assert_int_equal(vm_count(f), 1);
+        vm_destroy_ok(f, uuid_of(1));
+        assert_nothing_left(f);
+}
+
+/* The second question may ask the user too, and may be where it ends. */
+static void test_interactive(void **state) {
+        Fixture *f = *state;
+        sd_bus *nobody = fixture_connect_as(f, NOBODY);
+        sd_bus_message *m;
+        Polkit polkit;
+        Call call;
+
+        CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC);
+        polkit_start(f, &polkit, NO);
+        polkit.given = OTHERS;
+        m = message_new(nobody, vm_path(uuid_of(1)), "Vm", "OpenContext", "");
+        assert_true(sd_bus_message_set_allow_interactive_authorization(m, true) >= 0);
+        call_start(f, &call, m);
+        call_expect(&call, "AccessDenied");
+        assert_string_equal(polkit.action, CONTEXT);
+        assert_int_equal(polkit.flags, 1);
+        assert_int_equal(polkit.n_asked, 2);
+        vm_destroy_ok(f, uuid_of(1));
+}
+
 /* The daemon ends while polkit thinks. */
 static void test_shutdown(void **state) {
         Fixture *f = *state;
@@ -404,15 +579,13 @@ static void test_shutdown(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                BUS_TEST(test_without_polkit),
-                BUS_TEST(test_list_is_whole),
-                BUS_TEST(test_actions),
-                BUS_TEST(test_yes),
-                BUS_TEST(test_challenge),
-                BUS_TEST(test_broken),
-                BUS_TEST(test_vanished),
-                BUS_TEST(test_meanwhile),
-                BUS_TEST(test_shutdown, .other_exit = true),
+                BUS_TEST(test_without_polkit), BUS_TEST(test_list_is_whole),
+                BUS_TEST(test_actions),        BUS_TEST(test_yes),
+                BUS_TEST(test_owner),          BUS_TEST(test_contexts),
+                BUS_TEST(test_prepared),       BUS_TEST(test_changed_hands),
+                BUS_TEST(test_interactive),    BUS_TEST(test_challenge),
+                BUS_TEST(test_broken),         BUS_TEST(test_vanished),
+                BUS_TEST(test_meanwhile),      BUS_TEST(test_shutdown, .other_exit = true),
         };
 
         if (geteuid() != 0) {

@@ -83,9 +83,10 @@ static void show(const Session *s, const FuzzCall *c) {
 
 /* Methods that change nothing: who may look may call them. */
 static bool only_looks(sd_bus_message *m) {
-        static const char *const members[] = { "Plan",           "GetVm",         "GetVmByName",
-                                               "ListVms",        "ListFunctions", "Describe",
-                                               "ListQuarantined" };
+        static const char *const members[] = {
+                "Plan",          "GetVm",    "GetVmByName",     "ListVms",
+                "ListFunctions", "Describe", "ListQuarantined", "ListReservations"
+        };
 
         if (strncmp(sd_bus_message_get_interface(m), "org.aviommu1.", 13) != 0)
                 return !streq(sd_bus_message_get_member(m), "Set");

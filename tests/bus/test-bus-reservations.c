@@ -5,10 +5,12 @@
 #include "fixture.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
-#define NIC  "0000:01:00.0"
-#define DISK "0000:43:00.0"
-#define SEC  UINT64_C(1000000)
+#define NOBODY 65534
+#define NIC    "0000:01:00.0"
+#define DISK   "0000:43:00.0"
+#define SEC    UINT64_C(1000000)
 
 /* Reserves NIC in tier "virtio" with 1 MiB. */
 static void reserve(Fixture *f, uint64_t ttl_usec, char ret_token[static 64]) {
@@ -22,10 +24,59 @@ static void reserve(Fixture *f, uint64_t ttl_usec, char ret_token[static 64]) {
         sd_bus_message_unref(m);
 }
 
-static sd_bus_message *create_with(Fixture *f, const char *token, const char *function) {
-        return message_new(f->bus, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(1), 4, "tier",
-                           "s", "virtio", "functions", "a(sa{sv})", 1, function, 0, "memory", "t",
+static sd_bus_message *create_as(sd_bus *bus, const char *token, const char *function) {
+        return message_new(bus, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(1), 4, "tier", "s",
+                           "virtio", "functions", "a(sa{sv})", 1, function, 0, "memory", "t",
                            UINT64_C(1048576), "reservation", "s", token);
+}
+
+static sd_bus_message *create_with(Fixture *f, const char *token, const char *function) {
+        return create_as(f->bus, token, function);
+}
+
+/* One of ListReservations. */
+typedef struct Listed {
+        char id[16], tier[16], handover[16], function[16];
+        uint32_t uid;
+        uint64_t left_usec, pinned;
+} Listed;
+
+/* Reads a page; returns how many, with the first of them and the cursor. */
+static unsigned list(Fixture *f, const char *cursor, unsigned limit, Listed *ret,
+                     char ret_next[static 16]) {
+        sd_bus_message *m = ask(f, NULL, "Manager", "ListReservations", "su", cursor,
+                                (uint32_t)limit);
+        const char *id, *tier, *handover, *function, *kind, *scope, *next;
+        unsigned n = 0;
+
+        assert_true(sd_bus_message_enter_container(m, 'a', "(sutssasa(sst))") > 0);
+        while (sd_bus_message_enter_container(m, 'r', "sutssasa(sst)") > 0) {
+                Listed listed = {};
+                uint64_t amount;
+
+                assert_true(sd_bus_message_read(m, "sutss", &id, &listed.uid, &listed.left_usec,
+                                                &tier, &handover) > 0);
+                assert_true(sd_bus_message_enter_container(m, 'a', "s") > 0);
+                while (sd_bus_message_read(m, "s", &function) > 0)
+                        (void)snprintf(listed.function, sizeof(listed.function), "%s", function);
+                assert_true(sd_bus_message_exit_container(m) > 0);
+                assert_true(sd_bus_message_enter_container(m, 'a', "(sst)") > 0);
+                while (sd_bus_message_read(m, "(sst)", &kind, &scope, &amount) > 0)
+                        if (streq(kind, "pinned-memory"))
+                                listed.pinned = amount;
+                assert_true(sd_bus_message_exit_container(m) > 0);
+                assert_true(sd_bus_message_exit_container(m) > 0);
+                (void)snprintf(listed.id, sizeof(listed.id), "%s", id);
+                (void)snprintf(listed.tier, sizeof(listed.tier), "%s", tier);
+                (void)snprintf(listed.handover, sizeof(listed.handover), "%s", handover);
+                if (n++ == 0)
+                        *ret = listed;
+        }
+        assert_true(sd_bus_message_exit_container(m) > 0);
+        assert_true(sd_bus_message_read(m, "s", &next) > 0);
+        (void)snprintf(ret_next, 16, "%s", next);
+        sd_bus_message_unref(m);
+        return n;
 }
 
 static void test_used(void **state) {
@@ -48,9 +99,9 @@ static void test_used(void **state) {
         call_start(f, &call, create_with(f, token, NIC));
         call_expect(&call, "");
         assert_property(f, NULL, "Manager", "NReservations", "0");
-        run_fails(f, "NoSuchReservation", NULL, "Manager", "Unreserve", "s", token);
+        run_fails(f, "ReservationUsed", NULL, "Manager", "Unreserve", "s", token);
         vm_destroy_ok(f, uuid_of(1));
-        send_fails(f, "NoSuchReservation", create_with(f, token, NIC));
+        send_fails(f, "ReservationUsed", create_with(f, token, NIC));
         assert_nothing_left(f);
 }
 
@@ -93,6 +144,8 @@ static void test_given_back(void **state) {
                            none;
                    }));
         assert_nothing_left(f);
+        send_fails(f, "ReservationExpired", create_with(f, second, NIC));
+        run_fails(f, "ReservationExpired", NULL, "Manager", "Unreserve", "s", second);
         CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC);
         vm_destroy_ok(f, uuid_of(1));
 }
@@ -115,6 +168,130 @@ static void test_refused(void **state) {
         run_fails(f, "NoPinnableMemory", NULL, "Manager", "Reserve", "a{sv}t", 2, "tier", "s",
                   "virtio", "memory", "t", UINT64_MAX, 60 * SEC);
         assert_world(f, before);
+}
+
+static void test_list(void **state) {
+        char token[5][64], next[16], last[16] = "";
+        Fixture *f = *state;
+        Listed listed;
+
+        assert_int_equal(list(f, "", 10, &listed, next), 0);
+        reserve(f, 60 * SEC, token[0]);
+        assert_int_equal(list(f, "", 10, &listed, next), 1);
+        assert_string_equal(next, "");
+        assert_int_equal(strlen(listed.id), 12);
+        assert_memory_equal(listed.id, token[0], 12);
+        assert_int_equal(listed.uid, geteuid());
+        assert_true(listed.left_usec > 0 && listed.left_usec <= 60 * SEC);
+        assert_string_equal(listed.tier, "virtio");
+        assert_string_equal(listed.handover, "vmm");
+        assert_string_equal(listed.function, NIC);
+        assert_int_equal(listed.pinned, 1048576);
+
+        /* The id gives it back, and makes no VM. */
+        send_fails(f, "NoSuchReservation", create_with(f, listed.id, NIC));
+        run_fails(f, "NoSuchReservation", NULL, "Manager", "Unreserve", "s", "000000000000");
+        run_ok(f, NULL, "Manager", "Unreserve", "s", listed.id);
+        run_fails(f, "NoSuchReservation", NULL, "Manager", "Unreserve", "s", token[0]);
+        assert_nothing_left(f);
+
+        /* Pages, in the order of the ids. */
+        for (size_t i = 0; i < ELEMENTSOF(token); i++) {
+                sd_bus_message *m = ask(f, NULL, "Manager", "Reserve", "a{sv}t", 1, "tier", "s",
+                                        "virtio", 60 * SEC);
+                const char *s;
+
+                assert_true(sd_bus_message_read(m, "s", &s) > 0);
+                (void)snprintf(token[i], sizeof(token[i]), "%s", s);
+                sd_bus_message_unref(m);
+        }
+        for (size_t i = 0; i < ELEMENTSOF(token); i++) {
+                assert_int_equal(list(f, last, 1, &listed, next), 1);
+                assert_true(strcmp(listed.id, last) > 0);
+                assert_string_equal(next, i + 1 < ELEMENTSOF(token) ? listed.id : "");
+                (void)snprintf(last, sizeof(last), "%s", listed.id);
+        }
+        assert_int_equal(list(f, "", 3, &listed, next), 3);
+        assert_int_equal(list(f, next, 3, &listed, next), 2);
+        run_fails(f, "InvalidArgument", NULL, "Manager", "ListReservations", "su", "", 0);
+        run_fails(f, "InvalidArgument", NULL, "Manager", "ListReservations", "su", "", 1001);
+        run_fails(f, "InvalidArgument", NULL, "Manager", "ListReservations", "su", "next", 10);
+        for (size_t i = 0; i < ELEMENTSOF(token); i++)
+                run_ok(f, NULL, "Manager", "Unreserve", "s", token[i]);
+        assert_nothing_left(f);
+}
+
+/* Plan counts with a reservation, and leaves it. */
+static void test_planned(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *before = NULL;
+        sd_bus_message *m;
+        char token[64];
+
+        reserve(f, 60 * SEC, token);
+        before = world(f);
+        for (unsigned with = 0; with < 2; with++) {
+                char *text;
+
+                m = ask(f, NULL, "Manager", "Plan", "sa{sv}", uuid_of(1), 3, "tier", "s", "virtio",
+                        "functions", "a(sa{sv})", 1, NIC, 0, with ? "reservation" : "name", "s",
+                        with ? token : "x");
+                text = message_to_text(m);
+                assert_non_null(strstr(text, with ? "\"admitted\": true" : "FunctionInUse"));
+                free(text);
+                sd_bus_message_unref(m);
+        }
+        assert_world(f, before);
+        run_ok(f, NULL, "Manager", "Unreserve", "s", token);
+}
+
+/* Who knows the token of another's uses it not, and gives it not back either; here polkit lets him only look. */
+static void test_another_user(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *before = NULL;
+        char token[64], next[16];
+        Listed listed;
+        sd_bus *nobody;
+        Call call;
+
+        if (geteuid() != 0)
+                skip();
+        nobody = fixture_connect_as(f, NOBODY);
+        reserve(f, 60 * SEC, token);
+        before = world(f);
+        fixture_polkit(f, false);
+        call_start(f, &call, create_as(nobody, token, NIC));
+        call_expect(&call, "AccessDenied");
+        call_method(f, &call, nobody, NULL, "Manager", "Unreserve", "s", token);
+        call_wait(&call);
+        assert_non_null(strstr(sd_bus_message_get_error(call.reply)->message, "uid 0, which"));
+        call_expect(&call, "AccessDenied");
+        call_method(f, &call, nobody, NULL, "Manager", "ListReservations", "su", "", 10);
+        call_expect(&call, "");
+        assert_world(f, before);
+        assert_int_equal(list(f, "", 10, &listed, next), 1);
+        run_ok(f, NULL, "Manager", "Unreserve", "s", token);
+        assert_nothing_left(f);
+
+        /* Whoever may make VMs has a token of his own, which even root does not use. */
+        fixture_polkit_give(f, "org.aviommu1.manage-own");
+        call_method(f, &call, nobody, NULL, "Manager", "Reserve", "a{sv}t", 2, "tier", "s",
+                    "virtio", "functions", "a(sa{sv})", 1, NIC, 0, 60 * SEC);
+        call_wait(&call);
+        {
+                const char *s;
+
+                assert_true(sd_bus_message_read(call.reply, "s", &s) > 0);
+                (void)snprintf(token, sizeof(token), "%s", s);
+        }
+        call_expect(&call, "");
+        send_fails(f, "NotYourReservation", create_with(f, token, NIC));
+        assert_int_equal(list(f, "", 10, &listed, next), 1);
+        assert_int_equal(listed.uid, NOBODY);
+        call_method(f, &call, nobody, NULL, "Manager", "Unreserve", "s", token);
+        call_expect(&call, "");
+        send_fails(f, "NotYourReservation", create_with(f, token, NIC));
+        assert_nothing_left(f);
 }
 
 static void write_config(Fixture *f, const char *text) {
@@ -154,11 +331,10 @@ static void test_reload(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                BUS_TEST(test_used),
-                BUS_TEST(test_failed),
-                BUS_TEST(test_given_back),
-                BUS_TEST(test_refused),
-                BUS_TEST(test_reload, .config = "MaxVms=1"),
+                BUS_TEST(test_used),         BUS_TEST(test_failed),
+                BUS_TEST(test_given_back),   BUS_TEST(test_refused),
+                BUS_TEST(test_list),         BUS_TEST(test_planned),
+                BUS_TEST(test_another_user), BUS_TEST(test_reload, .config = "MaxVms=1"),
         };
 
         return bus_tests_run(argc, argv, tests);

@@ -412,7 +412,7 @@ static void test_reservation(void **state) {
         Fixture *f = *state;
         uint64_t end = now_usec() + 2000000;
         _cleanup_free_ char *soon = reserve(f, NIC, 2000000), *late = reserve(f, DISK, 60000000),
-                            *before = world(f);
+                            *before = world(f), *list = NULL, *soon_id = NULL, *late_id = NULL;
         sd_bus_message *m;
         const char *path;
         Call call;
@@ -421,6 +421,12 @@ static void test_reservation(void **state) {
         assert_world(f, before);
         assert_property(f, NULL, "Manager", "NReservations", "2");
         CREATE_FAILS(f, "FunctionInUse", uuid_of(1), .tier = "virtio", .functions = DISK);
+        list = ask_text(f, NULL, "Manager", "ListReservations", "su", "", 10);
+        soon_id = strndup(soon, 12);
+        late_id = strndup(late, 12);
+        assert_true(strstr(list, soon_id) && strstr(list, late_id));
+        assert_true(strstr(list, NIC) && strstr(list, DISK));
+        assert_false(strstr(list, soon) || strstr(list, late)); /* no token */
 
         /* The one with little time has no more of it than before. */
         for (;;) {
@@ -432,7 +438,7 @@ static void test_reservation(void **state) {
                 fixture_serve_for(f, 20000);
         }
         assert_true(now_usec() >= end);
-        run_fails(f, "NoSuchReservation", NULL, "Manager", "Unreserve", "s", soon);
+        run_fails(f, "ReservationExpired", NULL, "Manager", "Unreserve", "s", soon);
 
         m = message_new(f->bus, NULL, "Manager", "CreateVm", "s", uuid_of(1));
         assert_true(sd_bus_message_append(m, "a{sv}", 3, "tier", "s", "virtio", "functions",
@@ -443,9 +449,28 @@ static void test_reservation(void **state) {
         assert_true(sd_bus_message_read(call.reply, "o", &path) > 0);
         call_done(&call);
         assert_property(f, NULL, "Manager", "NReservations", "0");
+        run_fails(f, "ReservationUsed", NULL, "Manager", "Unreserve", "s", late);
         fixture_restart(f);
         assert_property(f, NULL, "Manager", "NReservations", "0");
+        run_fails(f, "NoSuchReservation", NULL, "Manager", "Unreserve", "s", late);
         assert_int_equal(vm_count(f), 1);
+        vm_destroy_ok(f, uuid_of(1));
+        assert_clean(f);
+}
+
+/* It expires while no daemon is there. */
+static void test_reservation_expires(void **state) {
+        Fixture *f = *state;
+        uint64_t end = now_usec() + 1000000;
+        _cleanup_free_ char *token = reserve(f, NIC, 1000000);
+
+        fixture_kill_daemon(f);
+        while (now_usec() <= end)
+                fixture_serve_for(f, 20000);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        run_fails(f, "ReservationExpired", NULL, "Manager", "Unreserve", "s", token);
+        CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC);
         vm_destroy_ok(f, uuid_of(1));
         assert_clean(f);
 }
@@ -572,6 +597,7 @@ int main(int argc, char **argv) {
                 RESTART_TEST(test_other_bus),
                 RESTART_TEST(test_levels),
                 RESTART_TEST(test_reservation),
+                RESTART_TEST(test_reservation_expires),
                 RESTART_TEST(test_lost),
                 RESTART_TEST(test_quarantined),
                 RESTART_TEST(test_leash_lost),

@@ -537,6 +537,19 @@ static int on_list_quarantined(Mock *mock, sd_bus_message *m) {
                 "granted as long as it is there.");
 }
 
+static int on_list_reservations(Mock *mock, sd_bus_message *m) {
+        if (mode_is(mock, "bare"))
+                return sd_bus_reply_method_return(m, "a(sutssasa(sst))s", 0, "");
+        if (mode_is(mock, "endless"))
+                return sd_bus_reply_method_return(m, "a(sutssasa(sst))s", 0, "again");
+        return sd_bus_reply_method_return(
+                m, "a(sutssasa(sst))s", 2, "0a1b2c3d4e5f", 1000U, UINT64_C(299500000),
+                mode_is(mock, "control") ? vm_name(mock) : "hardware", "daemon", 2, "0000:41:00.0",
+                "0000:41:00.1", 2, "instances", "ivhd0", UINT64_C(1), "pinned-memory", "host",
+                UINT64_C(4294967296), "f00000000001", 0U, UINT64_C(86400000000), "virtio", "none",
+                0, 0, "");
+}
+
 static int on_reclaim(Mock *mock, sd_bus_message *m) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *r = NULL;
         const char *uuid;
@@ -639,6 +652,10 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
                 return on_plan(mock, m);
         if (streq(member, "ListQuarantined"))
                 return on_list_quarantined(mock, m);
+        if (streq(member, "ListReservations"))
+                return on_list_reservations(mock, m);
+        if (streq(member, "Reserve"))
+                return sd_bus_reply_method_return(m, "s", "0a1b2c3d4e5f40718293a4b5c6d7e8f9");
         if (streq(member, "Reclaim"))
                 return on_reclaim(mock, m);
         if (streq(member, "Describe"))

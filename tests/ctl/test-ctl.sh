@@ -38,6 +38,7 @@ test_output() {
 		show show $uuid1
 		show-both show web1 $uuid2
 		plan plan $uuid1 $hardware
+		reservations reservations
 		quarantined reclaim
 		reclaim-would reclaim $uuid2 --dry-run
 		reclaim reclaim db1
@@ -64,6 +65,8 @@ test_output() {
         says "nothing quarantined as JSON" 0 '{"version":1,"quarantined":[]}' reclaim -j
         run "nothing quarantined, quietly" 0 reclaim -q
         [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "nothing quarantined, quietly" "not quiet"
+        says "no reservations" 0 "No reservations." reservations
+        says "no reservations as JSON" 0 '{"version":1,"reservations":[]}' reservations -j
         run "no VMs, quietly" 0 list -q
         [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "no VMs, quietly" "not quiet"
         echo "ok no VMs, quietly"
@@ -241,6 +244,18 @@ test_changes() {
         expect destroy-living.txt 1 destroy $uuid2
         expect destroy.json 3 -j destroy $uuid1 $second
         expect destroy-two.txt 3 destroy $second $uuid1
+        expect reserve.txt 0 reserve $hardware --function=41:00.1=02:00.0 --memory=4G --ttl=300
+        asked reserve 'Reserve [ "tier" "hardware" "functions" [ ( "0000:41:00.0" [ ] ) ( "0000:41:00.1" [ "guest-device-id" "02:00.0" ] ) ] "memory" t:4294967296 ] t:300000000'
+        expect reserve.json 0 reserve -j --tier virtio --ttl 0.5
+        run "reserve --quiet" 0 reserve -q --tier virtio --ttl 60
+        [ "$(cat "$tmp/out" "$tmp/err")" = 0a1b2c3d4e5f40718293a4b5c6d7e8f9 ] || fail "reserve --quiet" "not the token alone"
+        expect unreserve.txt 0 unreserve 0a1b2c3d4e5f40718293a4b5c6d7e8f9
+        asked unreserve 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
+        expect unreserve.json 0 unreserve -j f00000000001
+        run "create --reservation" 0 create $uuid1 $hardware --reservation=0a1b2c3d4e5f40718293a4b5c6d7e8f9
+        asked "create --reservation" '"reservation" "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
+        run "plan --reservation" 0 plan $uuid1 $hardware --reservation=0a1b2c3d4e5f40718293a4b5c6d7e8f9
+        asked "plan --reservation" 'Plan "11111111-2222-3333-4444-555555555555" [ "tier" "hardware" "reservation"'
         run "reclaim --dry-run" 0 reclaim $uuid2 --dry-run -q
         [ -s "$tmp/out" ] || fail "reclaim --dry-run" "says nothing"
         asked "reclaim --dry-run" "Reclaim \"$uuid2\" [ \"dry-run\" b:1 ]"
@@ -353,8 +368,8 @@ test_exec() {
 test_usage() {
         mock_start
         expect help.txt 0 --help
-        for verb in status host doctor functions list show describe plan create attach detach map unmap leash exec \
-                confirm viommu cancel destroy reclaim monitor holders top metrics libvirt; do
+        for verb in status host doctor functions list show describe plan create reserve unreserve reservations attach \
+                detach map unmap leash exec confirm viommu cancel destroy reclaim monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
         says "version" 0 "aviommuctl " --version
@@ -382,6 +397,13 @@ test_usage() {
         says "no domains" 2 'is not a number' create new --guest-domains=4294967296
         says "no token" 2 'is not a VF token' create new --function=41:00.0 --vf-token=1
         says "token for nothing" 2 'come after' create new --vf-token=$uuid1 --function=41:00.0
+        says "reserve without an end" 2 'wants --ttl=SECONDS' reserve --tier=virtio
+        says "reserve for nothing" 2 'is not a number of seconds' reserve --tier=virtio --ttl=0
+        says "reserve for what" 2 'is not a number of seconds' reserve --tier=virtio --ttl=1h
+        says "reserve a VM" 2 'not "new" as well' reserve new --ttl=1
+        says "reserve with a name" 2 'unrecognized option' reserve --ttl=1 --name=x
+        says "no reservation" 2 'wants the token' create new --reservation=
+        says "unreserve nothing" 2 'unreserve wants TOKEN' unreserve
         says "two leashes" 2 'exclude' create new --hold --leash=$$
         says "held and the agent's" 2 'exclude' create new --hold --leash=agent
         says "the agent's and a process'" 2 'given twice' create new --leash=agent --leash=$$
@@ -394,7 +416,7 @@ test_usage() {
         says "no bus address" 2 'is not the address of a bus' list --address=unix:
         says "another bus address" 6 'No message bus at nonsense' list --address=nonsense
         says "two of a name that is not UTF-8" 2 "UTF-8" create new --name=$'\xff'
-        ! grep -q CreateVm "$tmp/mock.log" || fail usage "a mistake reached the daemon"
+        ! grep -qE 'CreateVm|Reserve' "$tmp/mock.log" || fail usage "a mistake reached the daemon"
         echo "ok mistakes do not reach the daemon"
 }
 
@@ -438,7 +460,7 @@ test_errors() {
         mock_start denied
         says "status without looking" 0 "Quarantined: -" status
         says "status without looking, JSON" 0 '"n_quarantined":null' status -j
-        says "reclaim without looking" 5 "org.aviommu1.reclaim" reclaim
+        says "reclaim without looking" 5 "org.aviommu1.look" reclaim
 
         mock_start silent
         SECONDS=0
@@ -469,7 +491,7 @@ test_hostile() {
         for mode in types empty; do
                 mock_start $mode
                 for verb in status host functions list "show web1" "plan new" "create new" reclaim \
-                        "reclaim $uuid2"; do
+                        "reclaim $uuid2" reservations "reserve --ttl=1"; do
                         # An empty dictionary is well-formed, so types are wrong where a reply has a form.
                         # shellcheck disable=SC2086
                         says "$mode: $verb" 1 "not of the form" $verb
@@ -477,10 +499,11 @@ test_hostile() {
         done
         mock_start endless
         says "endless list" 1 "not of the form" list
+        says "endless reservations" 1 "not of the form" reservations
 
         mock_start control
         for verb in list "show web1" "list -j" "list --json=pretty" "show $uuid1 -j" reclaim "reclaim -j" \
-                "reclaim $uuid2" "reclaim $uuid2 -j"; do
+                "reclaim $uuid2" "reclaim $uuid2 -j" reservations "reservations -j"; do
                 # shellcheck disable=SC2086
                 run "control: $verb" 0 $verb
                 no_escapes "control: $verb" "$tmp/out"

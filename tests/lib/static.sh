@@ -12,6 +12,7 @@ static_steps() {
         step manuals check_manuals
         step words run tests/lib/words build/development
         step threats run tests/lib/threats
+        step credentials check_credentials
 }
 
 # Prints the C files of the project.
@@ -48,6 +49,19 @@ check_shell() {
 check_xml() {
         xmllint --noout --nonet dbus/*.xml dbus/*.conf policy/*.policy policy/libvirt/*.rng &&
                 xmllint --noout --nonet --dtdvalid /usr/share/polkit-1/policyconfig-1.dtd policy/*.policy
+}
+
+# Who calls is what the bus says: sd-bus would fill in from /proc what the bus does not say (SD_BUS_CREDS_AUGMENT), and its own gate
+# does, which methods without SD_BUS_VTABLE_UNPRIVILEGED have.
+check_credentials() {
+        local code=0
+        ! grep -rnE 'SD_BUS_CREDS_AUGMENT|sd_bus_(query_sender|creds)_|SD_BUS_VTABLE_CAPABILITY' daemon || code=1
+        # One vtable entry a line.
+        for file in daemon/bus/*.c; do
+                tr -s '\n ' ' ' <"$file" | sed 's/SD_BUS_METHOD_WITH_ARGS(/\n&/g; s/SD_BUS_\(SIGNAL\|PROPERTY\|VTABLE_END\)/\n&/g' |
+                        grep '^SD_BUS_METHOD' | grep -v SD_BUS_VTABLE_UNPRIVILEGED && code=1
+        done
+        return "$code"
 }
 
 # man(1) and mandoc(1) have nothing to say about any manual.

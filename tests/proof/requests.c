@@ -169,7 +169,7 @@ int do_destroy(World *w, const char *name, bool force) {
 }
 
 int do_prepare(World *w, const char *name) {
-        return DAEMON_REQUEST(w, manager_prepare_context(w->manager, vm_uuid(name), CALLER,
+        return DAEMON_REQUEST(w, manager_prepare_context(w->manager, vm_uuid(name), CALLER, 0,
                                                          answer_store, &answer, &answer.problem));
 }
 

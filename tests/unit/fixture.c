@@ -308,8 +308,8 @@ int fx_destroy(Fixture *f, const char *name, bool force) {
 }
 
 int fx_prepare(Fixture *f, const char *name, const char *caller) {
-        return REQUEST(f, manager_prepare_context(f->manager, fx_uuid(name), caller, answer_store,
-                                                  &answer, &f->problem));
+        return REQUEST(f, manager_prepare_context(f->manager, fx_uuid(name), caller, 0,
+                                                  answer_store, &answer, &f->problem));
 }
 
 int fx_probe(Fixture *f, uint32_t iommu) {

@@ -406,16 +406,16 @@ static void prepared_again(void **state) {
         (void)state;
         fx_init(&f, "epyc-2p", NULL);
         fx_gate_set(&f, "iommufd_open", 1);
-        assert_ok(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", answer_store, &first,
+        assert_ok(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", 0, answer_store, &first,
                                           NULL));
         assert_true(fx_gate_reached(&f, &first));
-        assert_error(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", answer_store,
+        assert_error(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", 0, answer_store,
                                              &second, &second.problem),
                      EBUSY);
         assert_problem(&second.problem, PROBLEM_BUSY, "is being made");
         assert_false(second.given);
-        assert_ok(manager_prepare_context(f.manager, fx_uuid("other"), ":1.2", answer_store, &third,
-                                          NULL));
+        assert_ok(manager_prepare_context(f.manager, fx_uuid("other"), ":1.2", 0, answer_store,
+                                          &third, NULL));
         fx_run_until(&f, &third.given);
         fx_gate_open(&f);
         fx_run_until(&f, &first.given);
@@ -457,8 +457,8 @@ static void preparing_is_refused(void **state) {
 
         /* Its caller leaves while it is made. */
         fx_gate_set(&f, "iommufd_open", 1);
-        assert_ok(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.3", answer_store, &answer,
-                                          NULL));
+        assert_ok(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.3", 0, answer_store,
+                                          &answer, NULL));
         assert_true(fx_gate_reached(&f, &answer));
         manager_name_vanished(f.manager, ":1.3");
         fx_gate_open(&f);
@@ -540,8 +540,8 @@ static void reserved_and_used(void **state) {
         assert_error(fx_create(&f, "vm", HW, FNS(FN_A)), EBUSY);
         assert_problem(&f.problem, PROBLEM_FUNCTION_IN_USE, "reserv");
         assert_error(fx_create(&f, "vm", HW, FNS(FN_B)), EDQUOT);
-        assert_error(create_with(&f, "vm", token, 8, FNS(FN_A)), ENOENT);
-        assert_problem(&f.problem, PROBLEM_NO_SUCH_RESERVATION, "of yours");
+        assert_error(create_with(&f, "vm", token, 8, FNS(FN_A)), EPERM);
+        assert_problem(&f.problem, PROBLEM_NOT_YOUR_RESERVATION, "uid 7's, and uid 8");
         assert_error(create_with(&f, "vm", "nonsense", 7, FNS(FN_A)), ENOENT);
 
         /* A refusal leaves it as it was. */
@@ -556,7 +556,9 @@ static void reserved_and_used(void **state) {
         assert_ok(create_with(&f, "vm", token, 7, FNS(FN_A)));
         assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 0), 1);
         assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
-        assert_error(create_with(&f, "other", token, 7, FNS(FN_C)), ENOENT);
+        assert_error(create_with(&f, "other", token, 7, FNS(FN_C)), ESTALE);
+        assert_problem(&f.problem, PROBLEM_RESERVATION_USED, "good for one VM");
+        assert_error(create_with(&f, "other", token, 8, FNS(FN_C)), EPERM);
         assert_ok(fx_create(&f, "other", HW, FNS(FN_C)));
         assert_ok(fx_destroy(&f, "vm", false));
         assert_ok(fx_destroy(&f, "other", false));
@@ -578,7 +580,7 @@ static void reserved_and_probed(void **state) {
         for (uint32_t i = 0; i < 2; i++)
                 inventory_set_level(f.manager->inventory, i, KERNEL_LEVEL_UNKNOWN, "");
         assert_error(fx_create(&f, "vm", HW, FNS(FN_A)), EBUSY);
-        assert_error(create_with(&f, "vm", token, 8, FNS(FN_A)), ENOENT);
+        assert_error(create_with(&f, "vm", token, 8, FNS(FN_A)), EPERM);
         assert_ok(sim_inject_fault(f.kernel, "cdev_bind", 1, EIO));
         assert_error(create_with(&f, "vm", token, 7, FNS(FN_A)), EIO);
         assert_error(fx_create(&f, "vm", HW, FNS(FN_A)), EBUSY);
@@ -615,15 +617,19 @@ static void reserved_and_given_back(void **state) {
         fx_init(&f, "epyc-2p", NULL);
         probe_all(&f);
         assert_ok(reserve(&f, HW, FNS(FN_A), TTL, 7, token));
-        assert_error(manager_unreserve(f.manager, token, 8, &p), ENOENT);
+        assert_int_equal(manager_get_reservation_owner(f.manager, token), 7);
         assert_ok(manager_unreserve(f.manager, token, 7, &p));
         assert_error(manager_unreserve(f.manager, token, 7, &p), ENOENT);
+        assert_problem(&p, PROBLEM_NO_SUCH_RESERVATION, "given back");
+        assert_error(manager_unreserve(f.manager, token, 8, &p), EPERM);
+        assert_true(manager_get_reservation_owner(f.manager, token) == (uid_t)-1);
         fx_assert_clean(&f);
 
         assert_ok(reserve(&f, EMU, FNS(FN_A), UINT64_C(1000000), 7, token));
         fx_run_for(&f, 1200000);
         fx_assert_clean(&f); /* it has expired */
-        assert_error(create_with(&f, "vm", token, 7, FNS(FN_A)), ENOENT);
+        assert_error(create_with(&f, "vm", token, 7, FNS(FN_A)), ETIME);
+        assert_problem(&f.problem, PROBLEM_RESERVATION_EXPIRED, "free for others");
         assert_ok(reserve(&f, EMU, FNS(FN_A), TTL, 7, token));
         fx_done(&f); /* with one left */
 }
@@ -649,7 +655,7 @@ static void expires_while_it_is_used(void **state) {
                 assert_ok(manager_create_vm(f.manager, &request, 7, NULL, answer_store, &answer,
                                             NULL));
                 assert_true(fx_gate_reached(&f, &answer));
-                assert_error(manager_unreserve(f.manager, token, 7, NULL), ENOENT);
+                assert_error(manager_unreserve(f.manager, token, 7, NULL), EBUSY);
                 fx_run_for(&f, 1200000);
                 fx_gate_open(&f);
                 fx_run_until(&f, &answer.given);

@@ -442,8 +442,8 @@ static void ended_at_each_step(void **state) {
                 assert_ok(vm_detach_function(fx_vm(&f, "vm"), &a, NULL, answer_store, answers + 2,
                                              NULL));
                 more = fx_gate_reached(&f, answers + 2);
-                assert_ok(manager_prepare_context(f.manager, fx_uuid("other"), ":1.1", answer_store,
-                                                  answers + 3, NULL));
+                assert_ok(manager_prepare_context(f.manager, fx_uuid("other"), ":1.1", 0,
+                                                  answer_store, answers + 3, NULL));
                 fx_done(&f); /* opens the gate */
                 for_each_case(answer, answers) assert_true(answer->given);
 
@@ -516,7 +516,7 @@ static void no_more_requests_at_the_end(void **state) {
         assert_problem(&p, PROBLEM_CANCELLED, "stopping");
         vm_request_done(&request);
         assert_error(manager_probe(f.manager, 0, answer_store, &answer, &p), ECANCELED);
-        assert_error(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", answer_store,
+        assert_error(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.1", 0, answer_store,
                                              &answer, &p),
                      ECANCELED);
         f.manager->stopping = false;

@@ -87,7 +87,7 @@ static VmRecord vm(void) {
         };
 }
 
-static const PreparedRecord prepared = { .caller = ":1.23" };
+static const PreparedRecord prepared = { .caller = ":1.23", .uid = 107 };
 
 static const LevelRecord level = { .host_iommu = "ivhd0",
                                    .level = "plumbing",
@@ -297,6 +297,7 @@ static void small_records_come_back(void **state) {
         (void)state;
         assert_ok(prepared_record_parse(p, strlen(p), &read_prepared));
         assert_string_equal(read_prepared.caller, ":1.23");
+        assert_int_equal(read_prepared.uid, 107);
 
         assert_ok(level_record_parse(l, strlen(l), &read_level));
         assert_string_equal(read_level.host_iommu, level.host_iommu);
