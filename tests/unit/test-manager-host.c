@@ -621,6 +621,18 @@ static void reserved_and_given_back(void **state) {
         assert_ok(manager_unreserve(f.manager, token, 7, &p));
         assert_error(manager_unreserve(f.manager, token, 7, &p), ENOENT);
         assert_problem(&p, PROBLEM_NO_SUCH_RESERVATION, "given back");
+        for (unsigned i = 0; i < ENDED_RESERVATIONS_MAX; i++) {
+                char later[RESERVATION_TOKEN_SIZE];
+
+                assert_problem(&p, PROBLEM_NO_SUCH_RESERVATION, "given back");
+                assert_ok(reserve(&f, EMU, FNS(FN_A), TTL, 8, later));
+                assert_ok(manager_unreserve(f.manager, later, 8, &p));
+                p = (Problem){};
+                (void)manager_unreserve(f.manager, token, 7, &p);
+        }
+        assert_problem(&p, PROBLEM_NO_SUCH_RESERVATION, "any more"); /* forgotten for others */
+        assert_ok(reserve(&f, HW, FNS(FN_A), TTL, 7, token));
+        assert_ok(manager_unreserve(f.manager, token, 7, &p));
         assert_error(manager_unreserve(f.manager, token, 8, &p), EPERM);
         assert_true(manager_get_reservation_owner(f.manager, token) == (uid_t)-1);
         fx_assert_clean(&f);
