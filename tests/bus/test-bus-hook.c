@@ -151,8 +151,7 @@ static void hook_start(Fixture *f, HookRun *run, int stdin_fd, uid_t uid, char *
                 (void)dup2(stdin_fd, STDIN_FILENO);
                 (void)dup2(run->stdout_fd, STDOUT_FILENO);
                 (void)dup2(run->stderr_fd, STDERR_FILENO);
-                (void)chdir("/");
-                if (uid != 0 && (setgid(uid) < 0 || setuid(uid) < 0))
+                if (chdir("/") < 0 || (uid != 0 && (setgid(uid) < 0 || setuid(uid) < 0)))
                         _exit(126);
                 /* Not execve(), which writes too in such a build. */
                 (void)fexecve(hook, arguments,

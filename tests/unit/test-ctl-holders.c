@@ -36,7 +36,7 @@ static pid_t holder(int given, unsigned n_given, unsigned n_own) {
                 (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void)prctl(PR_SET_NAME, "a holder)\n(");
                 for (unsigned i = 0; i < n_given; i++)
-                        (void)dup(given);
+                        (void)!dup(given);
                 for (unsigned i = 0; i < n_own; i++)
                         (void)open(DEVICE, O_RDWR);
                 (void)close(given);
