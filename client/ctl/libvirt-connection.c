@@ -239,6 +239,27 @@ int libvirt_for_each(Ctl *ctl, Libvirt *lv, int (*use)(const LibvirtDomain *d, v
         return r;
 }
 
+int libvirt_for_each_name(Ctl *ctl, Libvirt *lv,
+                          void (*use)(const char *name, bool is_running, void *userdata),
+                          void *userdata) {
+        virDomainPtr *domains = NULL;
+        int n;
+
+        n = LIMITED(lv, virConnectListAllDomains(lv->connection, &domains, 0));
+        if (n < 0)
+                return fail(ctl, "list the domains");
+        for (int i = 0; i < n; i++) {
+                const char *name = virDomainGetName(domains[i]);
+
+                /* One that does not run has no id. */
+                if (name)
+                        use(name, virDomainGetID(domains[i]) != (unsigned)-1, userdata);
+                (void)virDomainFree(domains[i]);
+        }
+        free(domains);
+        return 0;
+}
+
 int libvirt_get_whole_xml(Ctl *ctl, Libvirt *lv, const LibvirtDomain *d, char **ret) {
         virDomainPtr domain = look_up(lv, d->uuid);
 

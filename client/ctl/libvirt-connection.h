@@ -45,6 +45,12 @@ int libvirt_find(Ctl *ctl, Libvirt *lv, const char *what, LibvirtDomain *ret);
 int libvirt_for_each(Ctl *ctl, Libvirt *lv, int (*use)(const LibvirtDomain *d, void *userdata),
                      void *userdata);
 
+/* Calls @use with the name of each domain that there is, and whether it runs; asks about none, so that no hook is in the way.
+ * Returns 0 or a negative errno (failure set). */
+int libvirt_for_each_name(Ctl *ctl, Libvirt *lv,
+                          void (*use)(const char *name, bool is_running, void *userdata),
+                          void *userdata);
+
 /* The XML of the next start with all secrets in it, to be defined again; wants a connection that may change. The caller frees *ret. */
 int libvirt_get_whole_xml(Ctl *ctl, Libvirt *lv, const LibvirtDomain *d, char **ret);
 

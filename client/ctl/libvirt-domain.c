@@ -101,3 +101,20 @@ char *subject_asks(const Subject *s) {
         }
         return all;
 }
+
+/* ---- its name, for the shell ---- */
+
+static void add_name(const char *name, bool is_running, void *userdata) {
+        candidates_add(userdata, name, is_running ? "running" : "shut off");
+}
+
+int libvirt_complete(Ctl *ctl, const char *name, const Candidates *c) {
+        _cleanup_(libvirt_closep) Libvirt *lv = NULL;
+        int r;
+
+        (void)name; /* DOMAIN: there is nothing else */
+        r = libvirt_open(ctl, false, &lv);
+        if (r < 0)
+                return r;
+        return libvirt_for_each_name(ctl, lv, add_name, (void *)c);
+}

@@ -82,6 +82,7 @@ int main(int argc, char *argv[]) {
                 .options = common_options,
                 .n_options = ELEMENTSOF(common_options),
                 .option = common_option,
+                .complete = libvirt_complete,
         };
 
         return program_run(&program, argc, argv);

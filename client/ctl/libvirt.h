@@ -3,6 +3,7 @@
 
 /* What the verbs of `aviommuctl libvirt` share. */
 
+#include "ctl/complete.h"
 #include "ctl/libvirt-abilities.h"
 #include "ctl/plan.h"
 #include "domain/decide.h"
@@ -13,6 +14,9 @@ int verb_libvirt_apply(Ctl *ctl, int argc, char **argv);
 int verb_libvirt_status(Ctl *ctl, int argc, char **argv);
 
 /* ---- a domain: libvirt-domain.c ---- */
+
+/* The domains that a word may become (Program.complete). */
+int libvirt_complete(Ctl *ctl, const char *name, const Candidates *c);
 
 typedef struct Subject {
         LibvirtDomain libvirt;

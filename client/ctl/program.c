@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include "ctl/complete.h"
 #include "lib/alloc.h"
 
 #ifndef AVIOMMU_VERSION
@@ -29,6 +30,11 @@ static const CtlOption global_options[] = {
         { "no-ask-password", NULL, OPTION_NO_ASK_PASSWORD, "Do not let polkit ask for a password" },
         { "address", "ADDRESS", OPTION_ADDRESS, "The bus that aviommud is on" },
 };
+
+const CtlOption *program_global_options(size_t *ret_n) {
+        *ret_n = ELEMENTSOF(global_options);
+        return global_options;
+}
 
 static void help_options(Output *o, const CtlOption *options, size_t n) {
         for (size_t i = 0; i < n; i++) {
@@ -234,8 +240,7 @@ static bool grant_wishes(Ctl *ctl, const Program *program, const Wishes *wishes,
         return wishes->help || wishes->version;
 }
 
-/* Goes on as @name, which has verbs of its own, with the options before and all that comes after the verb at @first. */
-static int program_become(Ctl *ctl, const char *name, char **argv, int argc, int first) {
+int program_become(Ctl *ctl, const char *name, char **argv, int argc, int first) {
         const char *folder = getenv("AVIOMMU_LIBEXEC");
         _cleanup_free_ char *path = NULL, *title = NULL;
         _cleanup_free_ char **arguments = alloc_check(calloc((size_t)argc + 1, sizeof(char *)));
@@ -271,6 +276,8 @@ static int run(Ctl *ctl, const Program *program, int argc, char **argv) {
                         return 0;
                 return ctl_usage(ctl, "Which verb?");
         }
+        if (streq(argv[first], "complete"))
+                return complete_run(ctl, program, argc - first - 1, argv + first + 1);
         verb = verb_find(program, argv[first]);
         if (!verb)
                 return ctl_usage(ctl, "There is no verb \"%s\"", argv[first]);

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# bash's completion for aviommuctl: the program itself knows what a word may become.
+
+_aviommuctl() {
+        local cur prev words cword line kind head candidates=()
+        # What the user sees as one word: "--function=0000:41:00.0".
+        _get_comp_words_by_ref -n =: cur prev words cword
+
+        COMPREPLY=()
+        while IFS= read -r line; do
+                if [[ ! ${kind-} ]]; then
+                        kind=$line
+                else
+                        candidates+=("${line%%$'\t'*}")
+                fi
+        done < <("${words[0]}" complete -- "${words[@]:1:cword}" 2>/dev/null)
+
+        case ${kind-} in
+        :command*)
+                _command_offset $((${kind#:command } + 1))
+                return
+                ;;
+        :files)
+                compopt -o filenames 2>/dev/null
+                mapfile -t COMPREPLY < <(compgen -f -- "${cur##--*=}")
+                return
+                ;;
+        esac
+
+        # bash replaces what comes after the last of these, and no more.
+        head=
+        [[ $cur != *[=:]* || $COMP_WORDBREAKS != *[=:]* ]] || head=${cur%"${cur##*[=:]}"}
+        for line in ${candidates[@]+"${candidates[@]}"}; do
+                printf -v line %q "${line#"$head"}"
+                COMPREPLY+=("$line")
+        done
+        [[ ${#COMPREPLY[@]} != 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace 2>/dev/null
+}
+
+complete -F _aviommuctl aviommuctl
