@@ -9,6 +9,7 @@ static_steps() {
         step analyzer-gcc run tests/lib/analyze gcc build/development
         step shellcheck check_shell
         step xml check_xml
+        step apparmor check_apparmor
         step manuals check_manuals
         step words run tests/lib/words build/development
         step threats run tests/lib/threats
@@ -62,6 +63,19 @@ check_credentials() {
                         grep '^SD_BUS_METHOD' | grep -v SD_BUS_VTABLE_UNPRIVILEGED && code=1
         done
         return "$code"
+}
+
+# AppArmor's compiler takes each profile, with all that profiles can say whatever this kernel can, and each program in sbin has one.
+check_apparmor() {
+        local profile abi=/etc/apparmor.d/abi/3.0
+        diff <(grep -oE '^/usr/sbin/.*' tests/lib/installed-files | sort) \
+                <(for profile in policy/apparmor/usr.*; do sed -nE 's/^profile [^ ]+ ([^ ]+) .*/\1/p' "$profile"; done | sort) ||
+                { say "programs and profiles differ"; return 1; }
+        printf 'abi <abi/3.0>,\nprofile test { include "%s" }\n' \
+                "$top/policy/apparmor/abstractions/libvirt-qemu.d/aviommu" >"$temp/qemu"
+        for profile in policy/apparmor/usr.* "$temp/qemu"; do
+                apparmor_parser --skip-kernel-load --skip-cache --features-file "$abi" --warn=all --Werror "$profile" || return
+        done
 }
 
 # man(1) and mandoc(1) have nothing to say about any manual.
