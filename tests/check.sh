@@ -7,13 +7,14 @@
 . tests/lib/steps.sh
 . tests/lib/static.sh
 . tests/lib/install.sh
+. tests/lib/package.sh
 . tests/lib/vm.sh
 . tests/lib/more.sh
 
 usage() {
         say "usage: tests/check.sh [--long]
-  --long  adds what takes long: the tests labelled so, coverage, valgrind, the quick start in a fresh Debian 12 and 13, more
-          fuzzing
+  --long  adds what takes long: the tests labelled so, coverage, valgrind, the quick start and the life of the packages in a
+          fresh Debian 12 and 13, the packages built again, more fuzzing
 Run it as root, or with sudo. What takes minutes to make is kept outside the checkout (AVIOMMU_CACHE, by default
 /var/cache/aviommu-tests)."
 }
@@ -39,11 +40,12 @@ done
 static_steps
 step build-release build release
 install_steps
+package_steps
 fuzz_steps
 [[ ! $long ]] || long_steps
 
 vm_prepare_end
 vm_steps
-[[ ! $long ]] || fresh_steps
+[[ ! $long ]] || { fresh_steps; package_long_steps; }
 
 steps_end

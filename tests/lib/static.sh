@@ -34,7 +34,7 @@ check_cppcheck() {
 
 # Prints the shell scripts of the project: what says so in its first two lines.
 shell_files() {
-        find .ci tests client systemd -type f -not -path 'tests/vm/guest-packages/*' |
+        find .ci tests client systemd debian -type f -not -path 'tests/vm/guest-packages/*' |
                 while read -r file; do
                         if head -n2 "$file" | grep -qE '^#!/bin/(ba)?sh|^# shellcheck shell='; then
                                 printf '%s\n' "$file"

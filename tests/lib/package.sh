@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# The Debian packages: that they are built, and that lintian has nothing to say. With --long: that two builds are the same, and what they
+# do to a fresh Debian.
+
+packages=build/check-packages
+
+package_steps() {
+        step package run tests/lib/package "$packages" || return
+        step package-version check_package_version
+        step lintian check_lintian "$packages"
+}
+
+package_long_steps() {
+        local suite
+        has_failed package || step package-again check_package_again
+        for suite in bookworm trixie; do
+                step "package-$suite" run tests/lib/fresh "$suite" tests/lib/package-life
+        done
+}
+
+# The changelog's version is CMake's.
+check_package_version() {
+        local is wanted
+        is=$(dpkg-parsechangelog -S Version)
+        wanted=$(sed -nE 's/^project\(.* VERSION ([0-9.]+) .*/\1/p' CMakeLists.txt)
+        [[ $is == "$wanted" ]] || { say "debian/changelog has $is, CMakeLists.txt $wanted"; return 1; }
+}
+
+# check_lintian FOLDER: no errors and no warnings.
+check_lintian() {
+        run lintian --allow-root --fail-on error,warning "$1"/*.changes
+}
+
+# The same once more, from another place, at another time, with another language, umask and number of jobs.
+check_package_again() {
+        local again=$temp/somewhere/else file n=0
+        (umask 0002 && TZ=Asia/Kolkata LC_ALL=C PACKAGE_OPTIONS=parallel=1 run tests/lib/package "$again") || return
+        for file in "$packages"/*.{deb,dsc,tar.xz}; do
+                n=$((n + 1))
+                cmp "$file" "$again/$(basename "$file")" || return
+        done
+        ((n > 4)) || { say "there are only $n files"; return 1; }
+}
