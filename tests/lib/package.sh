@@ -8,6 +8,7 @@ packages=build/check-packages
 package_steps() {
         step package run tests/lib/package "$packages" || return
         step package-version check_package_version
+        step package-dependencies check_package_dependencies
         step lintian check_lintian "$packages"
 }
 
@@ -25,6 +26,14 @@ check_package_version() {
         is=$(dpkg-parsechangelog -S Version)
         wanted=$(sed -nE 's/^project\(.* VERSION ([0-9.]+) .*/\1/p' CMakeLists.txt)
         [[ $is == "$wanted" ]] || { say "debian/changelog has $is, CMakeLists.txt $wanted"; return 1; }
+}
+
+# The libraries that the packages are built with are those that the build wants; the C library's come of themselves.
+check_package_dependencies() {
+        diff <(grep -E -- '-dev$' tests/packages.build | grep -vxE 'libc6-dev|linux-libc-dev' | sort) \
+                <(sed -n '/^Build-Depends:/,/^$/s/^ \([a-z0-9.-]*-dev\)\( \|,\|$\).*/\1/p' debian/control |
+                        grep -vx systemd-dev | sort) ||
+                { say "tests/packages.build and debian/control differ"; return 1; }
 }
 
 # check_lintian FOLDER: no errors and no warnings.
