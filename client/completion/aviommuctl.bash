@@ -4,7 +4,7 @@
 
 _aviommuctl() {
         local cur prev words cword line kind head candidates=()
-        # What the user sees as one word: "--function=0000:41:00.0".
+        # What the user sees as one word, "--function=0000:41:00.0", and of the last what is before the cursor.
         _get_comp_words_by_ref -n =: cur prev words cword
 
         COMPREPLY=()
@@ -14,7 +14,7 @@ _aviommuctl() {
                 else
                         candidates+=("${line%%$'\t'*}")
                 fi
-        done < <("${words[0]}" complete -- "${words[@]:1:cword}" 2>/dev/null)
+        done < <("${words[0]}" complete -- "${words[@]:1:cword - 1}" "$cur" 2>/dev/null)
 
         case ${kind-} in
         :command*)
