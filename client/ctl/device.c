@@ -37,9 +37,7 @@ static int attach(Ctl *ctl, const char *uuid, const RequestFunction *functions,
                             &ctl->failure);
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(m, "s", functions[0].address);
-        if (r >= 0)
-                r = request_function_append_options(functions, functions + 1, n_functions - 1, m);
+        r = request_append_attach(&ctl->request, functions, n_functions, m);
         if (r < 0)
                 return failure_set_connection(&ctl->failure, r, NULL);
         return client_call(&ctl->client, m, &options, NULL, &ctl->failure);

@@ -58,6 +58,8 @@ static int function_option(Ctl *ctl, int id, const char *argument) {
 }
 
 int attach_option(Ctl *ctl, int id, const char *argument) {
+        if (id == OPTION_MEMORY)
+                return request_option(ctl, id, argument);
         if (ctl->request.n_functions == 0) {
                 ctl->request.functions = alloc_grow(ctl->request.functions, 0,
                                                     sizeof(RequestFunction));

@@ -23,7 +23,7 @@ enum {
 /* Each takes one option. Returns 0 or a negative errno (failure set). */
 int request_option(Ctl *ctl, int id, const char *argument);
 
-/* --vf-token and --managed of attach, whose function comes as an argument: kept in request.functions[0]. */
+/* Those of attach, whose function comes as an argument: what belongs to it is kept in request.functions[0]. */
 int attach_option(Ctl *ctl, int id, const char *argument);
 
 /* Opens a pidfd of the process that @argument names. Returns it or a negative errno (failure set). */

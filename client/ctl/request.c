@@ -49,33 +49,15 @@ static int append_string(sd_bus_message *m, const char *key, const char *value) 
         return sd_bus_message_append(m, "{sv}", key, "s", value);
 }
 
-static int append_functions(sd_bus_message *m, const char *key, const RequestFunction *functions,
-                            size_t n_functions);
-
-int request_function_append_options(const RequestFunction *f, const RequestFunction *with,
-                                    size_t n_with, sd_bus_message *m) {
+static int append_options(const RequestFunction *f, sd_bus_message *m) {
         int r;
 
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
         r = append_string(m, "guest-device-id", f->guest_device_id);
-        if (r < 0)
-                return r;
-        r = append_string(m, "vf-token", f->vf_token);
-        if (r < 0)
-                return r;
-        if (f->is_managed) {
+        if (r >= 0)
+                r = append_string(m, "vf-token", f->vf_token);
+        if (r >= 0 && f->is_managed)
                 r = sd_bus_message_append(m, "{sv}", "managed", "b", true);
-                if (r < 0)
-                        return r;
-        }
-        if (n_with > 0) {
-                r = append_functions(m, "with", with, n_with);
-                if (r < 0)
-                        return r;
-        }
-        return MIN(sd_bus_message_close_container(m), 0);
+        return r;
 }
 
 static int append_functions(sd_bus_message *m, const char *key, const RequestFunction *functions,
@@ -91,7 +73,9 @@ static int append_functions(sd_bus_message *m, const char *key, const RequestFun
         for (size_t i = 0; i < n_functions; i++)
                 if ((r = sd_bus_message_open_container(m, 'r', "sa{sv}")) < 0 ||
                     (r = sd_bus_message_append_basic(m, 's', functions[i].address)) < 0 ||
-                    (r = request_function_append_options(functions + i, NULL, 0, m)) < 0 ||
+                    (r = sd_bus_message_open_container(m, 'a', "{sv}")) < 0 ||
+                    (r = append_options(functions + i, m)) < 0 ||
+                    (r = sd_bus_message_close_container(m)) < 0 ||
                     (r = sd_bus_message_close_container(m)) < 0)
                         return r;
 
@@ -99,6 +83,22 @@ static int append_functions(sd_bus_message *m, const char *key, const RequestFun
                 if ((r = sd_bus_message_close_container(m)) < 0)
                         return r;
         return 0;
+}
+
+int request_append_attach(const Request *q, const RequestFunction *functions, size_t n_functions,
+                          sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_append(m, "s", functions[0].address);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_options(functions, m);
+        if (r >= 0 && n_functions > 1)
+                r = append_functions(m, "with", functions + 1, n_functions - 1);
+        if (r >= 0 && q->has_memory)
+                r = sd_bus_message_append(m, "{sv}", "memory", "t", q->memory_bytes);
+        return r < 0 ? r : MIN(sd_bus_message_close_container(m), 0);
 }
 
 int request_append(const Request *q, sd_bus_message *m) {

@@ -35,6 +35,7 @@ int request_function_parse(const char *s, RequestFunction *ret);
 /* Appends the request as a{sv}. Returns 0 or a negative errno. */
 int request_append(const Request *q, sd_bus_message *m);
 
-/* Appends the options of one function as a{sv}; @with: those that AttachDevice is to attach in the same go. */
-int request_function_append_options(const RequestFunction *f, const RequestFunction *with,
-                                    size_t n_with, sd_bus_message *m);
+/* Appends what AttachDevice takes: the first function, and as a{sv} its options, the others, and of @q the memory. Returns 0 or a
+ * negative errno. */
+int request_append_attach(const Request *q, const RequestFunction *functions, size_t n_functions,
+                          sd_bus_message *m);

@@ -119,6 +119,7 @@ static const CtlOption reserve_options[] = {
 static const CtlOption attach_options[] = {
         { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the function" },
         { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the function" },
+        { "memory", "SIZE", OPTION_MEMORY, "The VM's memory, which its VMM pins with it" },
 };
 
 static const CtlOption map_options[] = {

@@ -173,7 +173,7 @@ static int read_functions(sd_bus_message *m, void *target, Problem *p) {
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-/* AttachDevice: the options of its function, and more functions. The first one of @target is the function itself. */
+/* AttachDevice: the options of its function, more functions, and the VM's memory. The first one of @target is the function itself. */
 static int read_guest_id_of_first(sd_bus_message *m, void *target, Problem *p) {
         return read_guest_id(m, ((VmRequest *)target)->functions, p);
 }
@@ -186,11 +186,17 @@ static int read_managed_of_first(sd_bus_message *m, void *target, Problem *p) {
         return read_managed(m, ((VmRequest *)target)->functions, p);
 }
 
+static int read_memory(sd_bus_message *m, void *target, Problem *p) {
+        (void)p;
+        return sd_bus_message_read(m, "t", &((VmRequest *)target)->memory);
+}
+
 static const Key attach_keys[] = {
         { "guest-device-id", "s", read_guest_id_of_first },
         { "vf-token", "s", read_vf_token_of_first },
         { "managed", "b", read_managed_of_first },
         { "with", "a(sa{sv})", read_functions },
+        { "memory", "t", read_memory },
 };
 
 int bus_read_attach_request(sd_bus_message *m, VmRequest *request, Problem *p) {
@@ -286,11 +292,6 @@ static int read_handover(sd_bus_message *m, void *target, Problem *p) {
                                    s);
         request->has_handover = true;
         return 0;
-}
-
-static int read_memory(sd_bus_message *m, void *target, Problem *p) {
-        (void)p;
-        return sd_bus_message_read(m, "t", &((VmRequest *)target)->memory);
 }
 
 static int read_guest_domains(sd_bus_message *m, void *target, Problem *p) {

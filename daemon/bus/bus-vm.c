@@ -29,8 +29,8 @@ static int attach_device(BusCall *call) {
                 r = bus_read_attach_request(call->message, &request, &call->problem);
         return r < 0 ? r
                      : vm_attach_functions(vm, request.functions, request.n_functions,
-                                           bus_call_get_sender(call), bus_call_answer_empty, call,
-                                           &call->problem);
+                                           request.memory, bus_call_get_sender(call),
+                                           bus_call_answer_empty, call, &call->problem);
 }
 METHOD(attach_device, attach_device);
 

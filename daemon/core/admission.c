@@ -261,7 +261,8 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
 
 int admission_decide_functions(const AdmissionView *view, const VmContext *context,
                                uint32_t guest_domains, const FunctionRequest *functions,
-                               size_t n_functions, Admission *ret, Problem *p) {
+                               size_t n_functions, uint64_t memory_bytes, Admission *ret,
+                               Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         uint64_t limit = view->config->max_functions_per_vm;
         int r;
@@ -280,6 +281,8 @@ int admission_decide_functions(const AdmissionView *view, const VmContext *conte
                                              p);
         if (r >= 0 && context->tier == TIER_HARDWARE)
                 r = plan_viommus(view, context, &a, p);
+        if (r >= 0)
+                r = charge_for_memory(&a.demands, memory_bytes);
         if (r >= 0)
                 r = decide_amounts(view, &a, p);
         if (r < 0)

@@ -38,10 +38,11 @@ int admission_complete_request(VmRequest *request, const Config *config, Problem
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
                         Problem *reterr_problem);
 
-/* Decides on more functions for a VM that has @context. */
+/* Decides on more functions for a VM that has @context, and on @memory_bytes more that they pin. */
 int admission_decide_functions(const AdmissionView *view, const VmContext *context,
                                uint32_t guest_domains, const FunctionRequest *functions,
-                               size_t n_functions, Admission *ret, Problem *reterr_problem);
+                               size_t n_functions, uint64_t memory_bytes, Admission *ret,
+                               Problem *reterr_problem);
 
 /* Whether a tier can be had on this host at all: 0, or a negative errno with the reason. */
 int admission_check_tier(const AdmissionView *view, VmTier tier, VmHandover handover,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* AttachDevice: a function more, or several of one group at once, with the vIOMMUs that they need. */
+/* AttachDevice: a function more, or several of one group at once, with the vIOMMUs that they need and the memory that they pin. */
 
 #include <errno.h>
 
@@ -11,6 +11,7 @@ typedef struct AttachOperation {
         Operation op;
         FunctionRequest *requests;
         size_t n_requests;
+        uint64_t memory;               /* bytes of the VM, 0: not said */
         size_t n_functions, n_viommus; /* what the VM had before */
 } AttachOperation;
 
@@ -40,8 +41,10 @@ static int attach_decide(Operation *op, Problem *p) {
 
         attach->n_functions = op->work.n_functions;
         attach->n_viommus = op->work.n_viommus;
+        op->memory = MAX(op->vm->memory, attach->memory);
         r = admission_decide_functions(&view, &op->work, op->vm->guest_domains, attach->requests,
-                                       attach->n_requests, &a, p);
+                                       attach->n_requests, memory_uncharged(op->vm, op->memory), &a,
+                                       p);
         if (r >= 0)
                 r = ledger_charge(m->ledger, &a.demands, &op->receipt, p);
         for (size_t i = 0; r >= 0 && i < a.additions.n_functions; i++)
@@ -110,9 +113,10 @@ static void attach_done(Operation *op) {
                         claims_remove(vm->manager, function);
         }
 
-        if (op->result >= 0 || op->stuck)
+        if (op->result >= 0 || op->stuck) {
                 receipt_merge(vm->receipt, &op->receipt);
-        else
+                vm->memory = MAX(vm->memory, op->memory);
+        } else
                 op->receipt = receipt_done(op->receipt);
         detach_retry_later(vm);
 }
@@ -122,11 +126,17 @@ static void attach_destroy(Operation *op) {
 }
 
 int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_functions,
-                        const char *caller, OperationAnswer answer, void *userdata, Problem *p) {
+                        uint64_t memory, const char *caller, OperationAnswer answer, void *userdata,
+                        Problem *p) {
         _cleanup_(operation_freep) Operation *op = NULL;
         AttachOperation *attach;
         int r;
 
+        if (memory > 0 && vm->context.handover == HANDOVER_DAEMON)
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "VM %s has handover \"daemon\": what of its memory is pinned is "
+                                   "charged by MapMemory. Attach without \"memory\".",
+                                   vm->name);
         r = operation_new(sizeof(AttachOperation), vm, "attach", caller, &op);
         for (size_t i = 0; i < n_functions && r >= 0; i++)
                 r = operation_add_scan(op, &functions[i].address,
@@ -140,6 +150,7 @@ int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_funct
                 return -ENOMEM;
         memcpy(attach->requests, functions, n_functions * sizeof(FunctionRequest));
         attach->n_requests = n_functions;
+        attach->memory = memory;
         op->decide = attach_decide;
         op->run = attach_run;
         op->undo = attach_undo;

@@ -6,12 +6,16 @@
 #define DEVICE_IDS      UINT32_C(65536) /* a segment */
 #define HOST_DOMAIN_IDS UINT64_C(65535) /* 1..65535 in one pool */
 
+int charge_for_memory(DemandSet *set, uint64_t bytes) {
+        return demand_set_add(set, RESOURCE_PINNED_MEMORY, 0, bytes);
+}
+
 int charge_for_vm(DemandSet *set, uint64_t memory_bytes) {
         int r;
 
         r = demand_set_add(set, RESOURCE_DOMAIN_IDS, 0, 1);
         if (r >= 0)
-                r = demand_set_add(set, RESOURCE_PINNED_MEMORY, 0, memory_bytes);
+                r = charge_for_memory(set, memory_bytes);
         if (r >= 0) /* its iommufd and its leash */
                 r = demand_set_add(set, RESOURCE_DESCRIPTORS, 0, 2);
         return r;

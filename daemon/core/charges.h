@@ -18,6 +18,9 @@
 /* The VM itself: its stage-2 table's domain id, the guest memory that may be pinned, and two descriptors that are kept. */
 int charge_for_vm(DemandSet *set, uint64_t memory_bytes);
 
+/* Guest memory that is pinned. */
+int charge_for_memory(DemandSet *set, uint64_t bytes);
+
 /* One vIOMMU: Guest ID with VF MMIO page, TransDevID, tables, the guest's domain ids. */
 int charge_for_viommu(DemandSet *set, const ContextViommu *viommu, uint32_t guest_domains);
 

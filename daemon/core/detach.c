@@ -128,6 +128,7 @@ static void detach_done(Operation *op) {
         if (detach->gone) {
                 claims_remove(vm->manager, &detach->function);
                 receipt_give_back(vm->receipt, &detach->freed);
+                memory_settle(vm);
                 log_event(LOG_INFO, MESSAGE_FUNCTION_DETACHED,
                           &(LogFields){ .vm = VM_UUID_STRING(vm),
                                         .name = vm->name,

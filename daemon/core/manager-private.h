@@ -119,6 +119,14 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 /* Adds to @set what mappings of @mapped_bytes in all are charged beyond @less_bytes in all. Returns 0 or -ENOMEM. */
 int memory_charge_excess(DemandSet *set, const Vm *vm, uint64_t less_bytes, uint64_t mapped_bytes);
 
+/* ---- memory that a VMM has pinned (memory.c) ---- */
+
+/* What is to be charged in addition where a VM of @memory bytes, whose VMM maps them, gets functions. */
+uint64_t memory_uncharged(const Vm *vm, uint64_t memory);
+
+/* A function of the VM has gone: gives back what is charged and cannot be pinned any more. */
+void memory_settle(Vm *vm);
+
 /* ---- operations (operations.c) ---- */
 
 /* Queues *op on its VM and takes it. -EBUSY with reterr_problem when too many wait; urgent ones are always taken. */

@@ -150,8 +150,11 @@ int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
 
 /* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too
  * many wait, and -ENOMEM. */
+
+/* @memory: the VM's memory in bytes, which is charged with its functions; 0, or less than what is known of it: that. It fails at
+ * once with -EINVAL where the daemon maps the memory. */
 int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_functions,
-                        const char *caller, OperationAnswer answer, void *userdata,
+                        uint64_t memory, const char *caller, OperationAnswer answer, void *userdata,
                         Problem *reterr_problem);
 int vm_detach_function(Vm *vm, const PciAddress *function, const char *caller,
                        OperationAnswer answer, void *userdata, Problem *reterr_problem);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* MapMemory and UnmapMemory: guest memory in the VM's IOAS, pinned, and charged where it goes beyond the request. */
+/*
+ * Guest memory that is pinned. MapMemory and UnmapMemory: in the VM's IOAS, and charged where it goes beyond the request. Where the VMM
+ * maps: charged with the functions.
+ */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -25,6 +28,29 @@ static uint64_t excess(const Vm *vm, uint64_t mapped_bytes) {
 int memory_charge_excess(DemandSet *set, const Vm *vm, uint64_t less_bytes, uint64_t mapped_bytes) {
         return demand_set_add(set, RESOURCE_PINNED_MEMORY, 0,
                               excess(vm, mapped_bytes) - excess(vm, less_bytes));
+}
+
+/* VFIO pins all of the guest's memory with the first function and lets go of it with the last. So what is charged is all or nothing;
+ * what a CreateVm without functions has asked for is charged from the start. */
+uint64_t memory_uncharged(const Vm *vm, uint64_t memory) {
+        uint64_t charged = receipt_get_amount(vm->receipt, RESOURCE_PINNED_MEMORY, 0);
+
+        return vm->context.handover != HANDOVER_DAEMON && memory > charged ? memory - charged : 0;
+}
+
+void memory_settle(Vm *vm) {
+        uint64_t charged = receipt_get_amount(vm->receipt, RESOURCE_PINNED_MEMORY, 0),
+                 due = vm->context.n_functions > 0 ? vm->memory : 0;
+        Demand unpinned = { .kind = RESOURCE_PINNED_MEMORY };
+
+        /* What drains may have come with an attach that died with its daemon, and with memory of its own. */
+        for (size_t i = 0; i < vm->context.n_functions; i++)
+                if (vm->context.functions[i].draining)
+                        return;
+        if (vm->context.handover == HANDOVER_DAEMON || charged <= due)
+                return;
+        unpinned.amount = charged - due;
+        receipt_give_back(vm->receipt, &(DemandSet){ &unpinned, 1 });
 }
 
 static int check_daemon_handover(const Operation *op, Problem *p) {

@@ -147,6 +147,7 @@ int record_result(Operation *op) {
         VmSnapshot snapshot = { .vm = vm,
                                 .context = &op->work,
                                 .more = op->receipt,
+                                .memory = op->memory,
                                 .state = vm->state,
                                 .leash = leashed ? op->leash : vm->leash.kind,
                                 .leash_caller = leashed ? op->caller : vm->leash.caller,

@@ -353,6 +353,17 @@ Receipt *receipt_done(Receipt *receipt) {
         return NULL;
 }
 
+uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope) {
+        uint64_t amount = 0;
+
+        for (; receipt; receipt = receipt->next) {
+                const Demand *d = demand_set_find(&receipt->holds, kind, scope);
+
+                amount += d ? d->amount : 0;
+        }
+        return amount;
+}
+
 int receipt_get_demands(const Receipt *receipt, DemandSet *set) {
         for (; receipt; receipt = receipt->next) {
                 int r = demand_set_add_all(set, &receipt->holds);

@@ -105,5 +105,8 @@ void receipt_resume(Receipt *receipt);
 Receipt *receipt_done(Receipt *receipt);
 DEFINE_CLEANUP(Receipt, receipt_done);
 
+/* How much of a resource @receipt holds; NULL holds nothing. */
+uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope);
+
 /* Adds what @receipt holds to @set. Returns 0 or -ENOMEM. */
 int receipt_get_demands(const Receipt *receipt, DemandSet *set);

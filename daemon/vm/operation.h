@@ -71,6 +71,8 @@ struct Operation {
         uint64_t clock_usec;    /* a VM that will have none gets so long for it; 0: no clock */
         uint64_t deadline_usec; /* CLOCK_MONOTONIC, when that will be over */
 
+        uint64_t
+                memory; /* bytes that the VM will have when this has succeeded; 0: as many as now */
         Receipt *receipt; /* charged by decide, merged into the VM's or given back by done */
         int result;
         Problem problem;

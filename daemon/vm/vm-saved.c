@@ -108,7 +108,7 @@ int vm_save(const VmSnapshot *s, VmRecord *ret) {
                 .shared = ctx->shared,
                 .confirmed = ctx->confirmed,
                 .confirming = ctx->confirming,
-                .memory = vm->memory,
+                .memory = MAX(vm->memory, s->memory),
                 .guest_domains = vm->guest_domains,
                 .ioas_id = ctx->ioas_id,
                 .hwpt_id = ctx->hwpt_id,

@@ -16,6 +16,7 @@ typedef struct VmSnapshot {
         const Vm *vm;
         const VmContext *context;
         const Receipt *more; /* charged by the operation in flight, NULL: nothing */
+        uint64_t memory; /* bytes that the operation in flight has raised it to; 0: it has not */
         VmState state;
         LeashKind leash;
         const char *leash_caller; /* NULL: none */

@@ -35,7 +35,7 @@ typedef struct Vm {
         bool announced;         /* VmAdded has been sent */
         const char *end_reason; /* why it is being taken down, a word of VmRemoved */
 
-        uint64_t memory;        /* bytes, from the request */
+        uint64_t memory;        /* bytes, from the request, or more by AttachDevice */
         uint32_t guest_domains; /* per vIOMMU, from the request */
         Receipt *receipt;       /* everything it is charged */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Functions and drivers that come and go while the daemon runs, also under a VM that has them. */
+/* Functions and drivers that come and go while the daemon runs, also under a VM that has them, and the memory that they pin. */
 
 #include "fixture.h"
 
@@ -261,6 +261,63 @@ static void test_managed(void **state) {
         assert_nothing_left(f);
 }
 
+static bool is_pinned(Fixture *f, const char *uuid, const char *bytes) {
+        _cleanup_free_ char *text = property(f, vm_path(uuid), "Vm", "Charges"), *expected = NULL;
+
+        assert_true(asprintf(&expected, "(\"pinned-memory\", \"host\", %s)", bytes) >= 0);
+        return strstr(text, expected);
+}
+
+static void attach_with_memory(Fixture *f, const char *uuid, const char *function, uint64_t bytes) {
+        run_ok(f, vm_path(uuid), "Vm", "AttachDevice", "sa{sv}", function, 1, "memory", "t", bytes);
+}
+
+/* What the VMM of a VM without functions pins with the first one. */
+static void test_memory(void **state) {
+        static const char *const handovers[] = { "none", "vmm" };
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1), *vm = vm_path(uuid);
+        int self = fixture_pidfd(getpid());
+
+        for (size_t i = 0; i < ELEMENTSOF(handovers); i++) {
+                _cleanup_free_ char *before = NULL;
+
+                CREATE(f, uuid, .tier = "virtio", .handover = handovers[i], .leash_pidfd = self);
+                before = world(f);
+                run_fails(f, "NoPinnableMemory", vm, "Vm", "AttachDevice", "sa{sv}", NIC, 1,
+                          "memory", "t", UINT64_C(1) << 50);
+                run_fails(f, "InvalidType", vm, "Vm", "AttachDevice", "sa{sv}", NIC, 1, "memory",
+                          "u", UINT32_C(1));
+                assert_world(f, before);
+
+                attach_with_memory(f, uuid, NIC, UINT64_C(3) << 20);
+                assert_true(is_pinned(f, uuid, "3145728"));
+                attach_with_memory(f, uuid, DISK, UINT64_C(1) << 20);
+                fixture_restart(f);
+                assert_true(is_pinned(f, uuid, "3145728"));
+                attach_with_memory(f, uuid, IDLE, UINT64_C(4) << 20);
+                fixture_restart(f);
+                assert_true(is_pinned(f, uuid, "4194304"));
+
+                run_ok(f, vm, "Vm", "DetachDevice", "s", NIC);
+                run_ok(f, vm, "Vm", "DetachDevice", "s", IDLE);
+                assert_true(is_pinned(f, uuid, "4194304"));
+                run_ok(f, vm, "Vm", "DetachDevice", "s", DISK);
+                assert_world(f, before);
+                fixture_restart(f);
+                assert_world(f, before);
+                run_ok(f, vm, "Vm", "AttachDevice", "sa{sv}", NIC, 0);
+                assert_true(is_pinned(f, uuid, "4194304"));
+                vm_destroy_force(f, uuid);
+        }
+        CREATE(f, uuid, .tier = "hardware", .functions = NIC);
+        run_fails(f, "InvalidArgument", vm, "Vm", "AttachDevice", "sa{sv}", DISK, 1, "memory", "t",
+                  UINT64_C(4096));
+        vm_destroy_ok(f, uuid);
+        assert_nothing_left(f);
+        (void)close(self);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BUS_TEST(test_states, .profile = "small"),
@@ -272,6 +329,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_lost_detached, .profile = "small"),
                 BUS_TEST(test_driver, .profile = "small"),
                 BUS_TEST(test_managed, .profile = "small"),
+                BUS_TEST(test_memory, .profile = "small", .fdstore_max = 64),
         };
 
         return bus_tests_run(argc, argv, tests);

@@ -201,6 +201,9 @@ test_changes() {
 
         expect attach.txt 0 attach $uuid1 41:00.1=02:00.0 --managed
         asked attach 'AttachDevice "0000:41:00.1" [ "guest-device-id" "02:00.0" "managed" b:1 ]'
+        run "attach with memory" 0 attach $uuid1 41:00.0 41:00.1 --memory 4G
+        asked "attach with memory" '"memory" t:4294967296'
+        says "attach with no size" 2 "is not a size" attach $uuid1 41:00.0 --memory=lots
         run "attach with a token" 0 attach --vf-token $uuid2 $uuid1 0000:41:00.1 --quiet
         [ ! -s "$tmp/out" ] || fail "attach --quiet" "not quiet"
         asked "attach with a token" "AttachDevice \"0000:41:00.1\" [ \"vf-token\" \"$uuid2\" ]"

@@ -114,7 +114,8 @@ int model_do(World *w, const Model *m, const ModelStep *s) {
                 return -EPERM;
         switch (s->kind) {
         case DO_ATTACH:
-                return do_attach(w, name, FNS(function));
+                return do_attach(w, name, FNS(function),
+                                 model_attach_memory(m->vms + s->slot % MODEL_SLOTS, s));
         case DO_DETACH:
                 return do_detach(w, name, function);
         case DO_VIOMMU_CREATE:

@@ -105,7 +105,15 @@ static uint64_t descriptors(const ModelVm *vm) {
 static uint64_t pinned(const ModelVm *vm) {
         uint64_t mapped = RAM_BYTES * (uint64_t)__builtin_popcount(vm->mapped);
 
-        return vm->exists ? MAX(vm->memory, mapped) : 0;
+        if (!vm->exists)
+                return 0;
+        if (vm->handover != HANDOVER_DAEMON)
+                return vm->functions ? vm->memory : 0;
+        return MAX(vm->memory, mapped);
+}
+
+uint64_t model_attach_memory(const ModelVm *vm, const ModelStep *s) {
+        return vm->handover == HANDOVER_DAEMON ? 0 : s->b % 3 * RAM_BYTES;
 }
 
 static uint64_t domains(const ModelVm *vm) {
@@ -236,6 +244,7 @@ void model_apply(Model *m, const ModelStep *s) {
                 break;
         case DO_ATTACH:
                 vm->functions |= 1U << function;
+                vm->memory = MAX(vm->memory, model_attach_memory(vm, s));
                 if (vm->tier == TIER_HARDWARE)
                         vm->viommus |= 1U << iommu_of(function);
                 break;

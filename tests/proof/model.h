@@ -94,5 +94,8 @@ const char *model_compare(const World *w, const Model *m);
 void model_print_step(const ModelStep *s, size_t i);
 bool model_parse_step(const char *line, ModelStep *ret);
 
+/* What an ATTACH says of the VM's memory. */
+uint64_t model_attach_memory(const ModelVm *vm, const ModelStep *s);
+
 /* What a CREATE or RESERVE makes. */
 ModelVm model_vm_of(const ModelStep *s);

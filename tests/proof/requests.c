@@ -96,14 +96,15 @@ int do_create(World *w, const CreateArgs *args) {
         return r;
 }
 
-int do_attach(World *w, const char *name, const char *const *functions) {
+int do_attach(World *w, const char *name, const char *const *functions, uint64_t memory) {
         FunctionRequest requests[8] = {};
         size_t n = 0;
 
         for (; functions[n]; n++)
                 requests[n].address = fn(functions[n]);
-        return DAEMON_REQUEST(w, vm_attach_functions(daemon_vm(w, name), requests, n, CALLER,
-                                                     answer_store, &answer, &answer.problem));
+        return DAEMON_REQUEST(w,
+                              vm_attach_functions(daemon_vm(w, name), requests, n, memory, CALLER,
+                                                  answer_store, &answer, &answer.problem));
 }
 
 int do_detach(World *w, const char *name, const char *function) {

@@ -92,6 +92,17 @@ static void emulated_bound(World *w) {
         vmm_bind(w, 0, FN_A);
 }
 
+static void legacy_bare(World *w) {
+        calm(w);
+        MUST(CREATE(w, .name = "vm", LEGACY, .vmm = 1));
+}
+
+static void legacy(World *w) {
+        calm(w);
+        MUST(CREATE(w, .name = "vm", LEGACY, .functions = FNS(FN_A), .vmm = 1,
+                    .memory = RAM_BYTES));
+}
+
 static void by_caller(World *w) {
         calm(w);
         MUST(CREATE(w, .name = "vm", HW, .functions = FNS(FN_A), .leash_caller = true));
@@ -143,11 +154,15 @@ static int create_with_token(World *w) {
 }
 
 static int attach_group(World *w) {
-        return do_attach(w, "vm", FNS(FN_PAIR_0, FN_PAIR_1));
+        return do_attach(w, "vm", FNS(FN_PAIR_0, FN_PAIR_1), 0);
 }
 
 static int attach_elsewhere(World *w) {
-        return do_attach(w, "vm", FNS(FN_E));
+        return do_attach(w, "vm", FNS(FN_E), 0);
+}
+
+static int attach_with_memory(World *w) {
+        return do_attach(w, "vm", FNS(FN_E), 2 * RAM_BYTES);
 }
 
 static int detach(World *w) {
@@ -156,6 +171,10 @@ static int detach(World *w) {
 
 static int detach_one_of_two(World *w) {
         return do_detach(w, "vm", FN_B);
+}
+
+static int detach_last(World *w) {
+        return do_detach(w, "vm", FN_A);
 }
 
 static int on_let_go(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -476,11 +495,14 @@ const Scenario scenarios[] = {
         { "attach-group", ACT_REQUEST, hw, attach_group },
         { "attach-to-emulated", ACT_REQUEST, emulated_bound, attach_elsewhere },
         { "attach-to-confirmed", ACT_REQUEST, hw_confirmed, attach_elsewhere },
+        { "attach-first", ACT_REQUEST, legacy_bare, attach_with_memory },
+        { "attach-with-more-memory", ACT_REQUEST, legacy, attach_with_memory },
         { "detach", ACT_TAKE, hw_mapped, detach },
         { "detach-one-of-two", ACT_TAKE, hw_two_behind_one, detach_one_of_two },
         /* If nobody has asked yet, the VMM lets go all the same. */
         { "detach-held", ACT_TAKE, hw_confirmed, detach_held, .finish = let_go,
           .lenient = { "VMM 0", "kernel:" } },
+        { "detach-last", ACT_TAKE, legacy, detach_last },
         { "detach-from-emulated", ACT_TAKE, emulated_bound, detach_one_of_two },
         { "viommu-destroy", ACT_TAKE, hw, viommu_destroy,
           .lenient_fault = { "vm vm has 0000:01:00.0", "kernel:" } },

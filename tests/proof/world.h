@@ -171,7 +171,7 @@ typedef struct CreateArgs {
 
 void create_request(const World *w, const CreateArgs *args, VmRequest *ret);
 int do_create(World *w, const CreateArgs *args);
-int do_attach(World *w, const char *name, const char *const *functions);
+int do_attach(World *w, const char *name, const char *const *functions, uint64_t memory);
 int do_detach(World *w, const char *name, const char *function);
 int do_viommu_create(World *w, const char *name, uint32_t iommu);
 int do_viommu_destroy(World *w, const char *name, uint32_t iommu);

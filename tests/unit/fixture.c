@@ -252,13 +252,17 @@ int fx_create(Fixture *f, const char *name, VmTier tier, VmHandover handover,
 }
 
 int fx_attach(Fixture *f, const char *name, const char *const *functions) {
+        return fx_attach_with(f, name, functions, 0);
+}
+
+int fx_attach_with(Fixture *f, const char *name, const char *const *functions, uint64_t memory) {
         FunctionRequest requests[8] = {};
         size_t n = 0;
 
         for (; functions[n]; n++)
                 requests[n].address = address(functions[n]);
-        return REQUEST(f, vm_attach_functions(fx_vm(f, name), requests, n, ":1.1", answer_store,
-                                              &answer, &f->problem));
+        return REQUEST(f, vm_attach_functions(fx_vm(f, name), requests, n, memory, ":1.1",
+                                              answer_store, &answer, &f->problem));
 }
 
 int fx_detach(Fixture *f, const char *name, const char *function) {

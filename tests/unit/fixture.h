@@ -81,6 +81,7 @@ int fx_create(Fixture *f, const char *name, VmTier tier, VmHandover handover,
               const char *const *functions);
 int fx_create_request(Fixture *f, VmRequest *request, const char *caller);
 int fx_attach(Fixture *f, const char *name, const char *const *functions);
+int fx_attach_with(Fixture *f, const char *name, const char *const *functions, uint64_t memory);
 int fx_detach(Fixture *f, const char *name, const char *function);
 int fx_map(Fixture *f, const char *name, uint64_t iova, uint64_t length);
 int fx_unmap(Fixture *f, const char *name, uint64_t iova, uint64_t length);

@@ -487,7 +487,7 @@ static void more_functions(void **state) {
 
                 request_init(&request, c->tier, c->handover, c->functions);
                 r = admission_decide_functions(&w.view, &ctx, 20, request.functions,
-                                               request.n_functions, &a, &p);
+                                               request.n_functions, 0, &a, &p);
                 if (c->kind == PROBLEM_NONE) {
                         if (r < 0)
                                 fail_msg("%s: %s", c->name, p.text);
@@ -520,7 +520,7 @@ static void tokens_are_passed_on(void **state) {
         (void)state;
         world_init(&w);
         context_init(&ctx, HW);
-        assert_ok(admission_decide_functions(&w.view, &ctx, 1, &request, 1, &a, NULL));
+        assert_ok(admission_decide_functions(&w.view, &ctx, 1, &request, 1, 0, &a, NULL));
         assert_true(a.additions.functions[0].has_vf_token);
         assert_memory_equal(a.additions.functions[0].vf_token, "fifteen letters", 16);
         admission_done(&a);

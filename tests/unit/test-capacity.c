@@ -150,7 +150,7 @@ static void want_of_memory(void **state) {
                 context_init(&ctx, tier, HANDOVER_DAEMON);
                 OOM_SWEEP(nth, {
                         r = admission_decide_functions(&w.view, &ctx, 5, request.functions,
-                                                       request.n_functions, &a, &p);
+                                                       request.n_functions, 0, &a, &p);
                         assert_true(r == 0 || r == -ENOMEM);
                         if (r < 0)
                                 assert_null(a.additions.functions);

@@ -29,7 +29,7 @@ static void start_attach(Fixture *f, const char *name, const char *function, con
         FunctionRequest request = { .address = address(function) };
 
         *answer = (Answer){};
-        assert_ok(vm_attach_functions(fx_vm(f, name), &request, 1, caller, answer_store, answer,
+        assert_ok(vm_attach_functions(fx_vm(f, name), &request, 1, 0, caller, answer_store, answer,
                                       NULL));
 }
 

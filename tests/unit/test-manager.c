@@ -110,6 +110,66 @@ static void life_of_a_vmm_vm(void **state) {
         fx_done(&f);
 }
 
+/* A VMM pins all of the memory with the first function, and lets go of it with the last. */
+static void memory_of_the_vmm(void **state) {
+        static const VmHandover handovers[] = { HANDOVER_VMM, HANDOVER_NONE };
+        const uint64_t too_much = UINT64_C(1) << 55;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        for (size_t i = 0; i < ELEMENTSOF(handovers); i++) {
+                VmRequest request;
+
+                assert_ok(fx_create(&f, "vm", TIER_VIRTIO, handovers[i], FNS()));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 0);
+
+                assert_error(fx_attach_with(&f, "vm", FNS(FN_A), too_much), EDQUOT);
+                assert_problem(&f.problem, PROBLEM_NO_PINNABLE_MEMORY, "of pinned memory");
+                assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 0);
+                assert_int_equal(fx_vm(&f, "vm")->memory, 0);
+                assert_int_equal(fx_used(&f, RESOURCE_DOMAIN_IDS, 0), 1);
+
+                assert_ok(fx_attach_with(&f, "vm", FNS(FN_A), 3 * RAM_BYTES));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 3 * RAM_BYTES);
+                assert_ok(fx_attach_with(&f, "vm", FNS(FN_B), RAM_BYTES)); /* never less */
+                assert_ok(fx_attach(&f, "vm", FNS(FN_C)));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 3 * RAM_BYTES);
+                assert_ok(fx_attach_with(&f, "vm", FNS(FN_D), 4 * RAM_BYTES));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 4 * RAM_BYTES);
+
+                assert_ok(fx_detach(&f, "vm", FN_A));
+                assert_ok(fx_detach(&f, "vm", FN_B));
+                assert_ok(fx_detach(&f, "vm", FN_C));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 4 * RAM_BYTES);
+                assert_ok(fx_detach(&f, "vm", FN_D));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 0);
+                /* What it has is known. */
+                assert_ok(fx_attach(&f, "vm", FNS(FN_A)));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 4 * RAM_BYTES);
+                assert_ok(fx_destroy(&f, "vm", true));
+
+                /* What is asked for at first is charged at once, and once. */
+                fx_request(&request, "vm", TIER_VIRTIO, handovers[i], FNS());
+                request.memory = 2 * RAM_BYTES;
+                assert_ok(fx_create_request(&f, &request, NULL));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 2 * RAM_BYTES);
+                assert_ok(fx_attach_with(&f, "vm", FNS(FN_A), 2 * RAM_BYTES));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 2 * RAM_BYTES);
+                assert_ok(fx_detach(&f, "vm", FN_A));
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), 0);
+                assert_ok(fx_destroy(&f, "vm", true));
+        }
+
+        /* What the daemon maps it charges itself. */
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_error(fx_attach_with(&f, "vm", FNS(FN_C), RAM_BYTES), EINVAL);
+        assert_problem(&f.problem, PROBLEM_INVALID_ARGUMENT, "charged by MapMemory");
+        assert_ok(fx_destroy(&f, "vm", true));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 static void life_of_a_legacy_vm(void **state) {
         SimCounters c;
         Fixture f;
@@ -587,7 +647,7 @@ static void tokens(void **state) {
         assert_ok(vm_request_add_function(&request, &guarded));
         assert_ok(fx_create_request(&f, &request, NULL)); /* probed with it too */
         assert_ok(fx_detach(&f, "vm", FN_GUARD));
-        assert_ok(vm_attach_functions(fx_vm(&f, "vm"), &guarded, 1, NULL, answer_store, &answer,
+        assert_ok(vm_attach_functions(fx_vm(&f, "vm"), &guarded, 1, 0, NULL, answer_store, &answer,
                                       NULL));
         fx_run_until(&f, &answer.given);
         assert_ok(answer.r);
@@ -783,6 +843,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(life_of_a_hardware_vm),
                 cmocka_unit_test(life_of_a_vmm_vm),
+                cmocka_unit_test(memory_of_the_vmm),
                 cmocka_unit_test(life_of_a_legacy_vm),
                 cmocka_unit_test(emulated_by_the_daemon),
                 cmocka_unit_test(many_at_once),

@@ -111,9 +111,12 @@ static void there_and_back(void **state) {
         assert_ok(ledger_restore(ledger, &more_set, &more));
         snapshot = snapshot_of(vm);
         snapshot.more = more;
+        snapshot.memory = vm->memory + 4096; /* AttachDevice has raised it */
         assert_ok(vm_save(&snapshot, &record));
         assert_string_equal(record.leash_caller, ":1.42");
         assert_true(record.deadline_usec == UINT64_MAX);
+        assert_true(record.memory == vm->memory + 4096);
+        vm->memory = record.memory;
 
         assert_ok(vm_load(NULL, NULL, on_ended, &record, &back, &saved));
         assert_int_equal(saved.state, VM_QUARANTINED);
