@@ -116,15 +116,17 @@ static void weigh(const Domain *domain, DomainTier tier, DomainDecision *d) {
                 d->reasons[d->n_reasons++] = reason;
 }
 
-/* What is counted of a domain that runs without a vIOMMU of aviommud's: under the tier that it has, if it has one. */
-static void account(const Domain *domain, DomainDecision *d) {
-        DomainTier tier = DOMAIN_TIER_VIRTIO;
+/* What a domain that runs without a vIOMMU of aviommud's is counted under: the tier that it has, if it has one. */
+static DomainTier tier_to_count(const Domain *domain) {
         char reason[DOMAIN_REASON_SIZE];
 
-        if (domain_has_tier(domain, DOMAIN_TIER_EMULATED, reason))
-                tier = DOMAIN_TIER_EMULATED;
+        return domain_has_tier(domain, DOMAIN_TIER_EMULATED, reason) ? DOMAIN_TIER_EMULATED
+                                                                     : DOMAIN_TIER_VIRTIO;
+}
+
+static void account(const Domain *domain, DomainDecision *d) {
         d->verdict = DOMAIN_ACCOUNTED;
-        d->candidates[0] = tier;
+        d->candidates[0] = tier_to_count(domain);
         d->n_candidates = 1;
 }
 
@@ -170,4 +172,18 @@ void domain_decide(const Domain *domain, const LibvirtConfig *config, DomainDeci
         }
 
         *ret = d;
+}
+
+void domain_decide_late(const Domain *domain, const LibvirtConfig *config, DomainLate *ret) {
+        DomainLate late = { .tier = tier_to_count(domain) };
+        DomainDecision d;
+
+        domain_decide(domain, config, &d);
+        late.is_counted = d.verdict != DOMAIN_LEFT_ALONE;
+        for (size_t i = d.n_candidates; i-- > 0;)
+                if (d.candidates[i] != DOMAIN_TIER_HARDWARE)
+                        late.tier = d.candidates[i];
+        if (d.verdict == DOMAIN_REFUSED)
+                memcpy(late.objection, d.reasons[0].text, sizeof(late.objection));
+        *ret = late;
 }

@@ -36,5 +36,15 @@ typedef struct DomainDecision {
 /* Cannot fail; *ret holds no memory. */
 void domain_decide(const Domain *domain, const LibvirtConfig *config, DomainDecision *ret);
 
+/* What becomes of a domain that runs already, and that aviommud does not know. */
+typedef struct DomainLate {
+        bool is_counted; /* false: it is left alone */
+        DomainTier tier; /* under which; never hardware, whose contexts are made before a start */
+        char objection[DOMAIN_REASON_SIZE]; /* why it should not run as it does; "": it may */
+} DomainLate;
+
+/* Cannot fail; *ret holds no memory. What it has cannot be refused any more, so that is counted, whatever is to be said of it. */
+void domain_decide_late(const Domain *domain, const LibvirtConfig *config, DomainLate *ret);
+
 /* Whether the XML has that tier; if not, why, in @reason, which is written only then. */
 bool domain_has_tier(const Domain *domain, DomainTier tier, char reason[static DOMAIN_REASON_SIZE]);

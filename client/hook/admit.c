@@ -53,6 +53,12 @@ typedef enum Obstacle {
         OBSTACLE_STAYS,
 } Obstacle;
 
+/* What the agent counts of a running domain hangs on libvirt's word. The same libvirt, the host's, says here that the domain does not
+ * run, as it would not start it; so the agent saw an end too late, and its next reports would say so. */
+static bool is_of_earlier_life(const VmView *v) {
+        return streq(strempty(v->handover), "none") && geteuid() == 0;
+}
+
 /* What an earlier start has left is taken down, whatever hangs on a process is not touched. */
 static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Failure *reterr) {
         uint64_t since = now_usec();
@@ -60,7 +66,7 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
         *ret = OBSTACLE_STAYS;
         for (;;) {
                 _cleanup_(vm_view_done) VmView v = {};
-                bool alive;
+                bool alive, by_agent, is_stale;
                 int r;
 
                 r = vm_look(h, &v, reterr);
@@ -82,7 +88,14 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
                                            "VM %s is still being made for another start of it",
                                            h->uuid);
                 }
-                if (alive && !streq(strempty(v.leash), "none")) {
+                by_agent = alive && streq(strempty(v.leash), "agent");
+                if (by_agent && request->is_running) {
+                        /* It was quicker; a process is better than its word. */
+                        *ret = OBSTACLE_IS_OURS;
+                        return vm_set_leash(h, request->leash_pidfd, reterr);
+                }
+                is_stale = by_agent && is_of_earlier_life(&v);
+                if (alive && !is_stale && !streq(strempty(v.leash), "none")) {
                         if (now_usec() - since < LEASH_END_USEC && hook_pause(h, LOOK_AGAIN_USEC))
                                 continue;
                         return failure_set(reterr, CLIENT_EXIT_FAILED, -EEXIST, NULL,
@@ -95,11 +108,12 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
                                            h->uuid);
                 }
                 /* Its iommufd is the one that libvirt has got for this start; another would be a stranger. */
-                if (alive && streq(request->handover, "vmm") && vm_view_is_of(&v, h, request)) {
+                if (alive && !is_stale && streq(request->handover, "vmm") &&
+                    vm_view_is_of(&v, h, request)) {
                         *ret = OBSTACLE_IS_OURS;
                         return 0;
                 }
-                r = vm_destroy(h, false, reterr);
+                r = vm_destroy(h, is_stale, reterr);
                 if (r < 0 && !failure_is_no_vm(reterr)) {
                         if (streq(reterr->name, "WrongState") &&
                             hook_pause(h, LOOK_AGAIN_USEC)) /* it has got a leash meanwhile */
@@ -248,18 +262,16 @@ HookOutcome hook_admit(Hook *h) {
 int hook_admit_late(Hook *h, int pidfd, Failure *reterr) {
         const DomainDecision *d = &h->decision;
         VmRequest q = {
-                .tier = DOMAIN_TIER_VIRTIO,
                 .handover = "none", /* an iommufd that it has is not the daemon's any more */
                 .is_running = true,
                 .leash_pidfd = pidfd,
         };
 
+        DomainLate late;
+
         if (d->verdict != DOMAIN_CANDIDATES && d->verdict != DOMAIN_ACCOUNTED)
                 return 0;
-        for (size_t i = 0; i < d->n_candidates; i++)
-                if (d->candidates[i] != DOMAIN_TIER_HARDWARE) {
-                        q.tier = d->candidates[i];
-                        break;
-                }
+        domain_decide_late(&h->domain, &h->config, &late);
+        q.tier = late.tier;
         return admit_one(h, &q, reterr);
 }

@@ -563,10 +563,41 @@ static void test_alive(void **state) {
         /* Of the agent's VMs libvirt has the last word, but not by a start that failed. */
         CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC, .leash = "agent",
                .handover = "none");
-        assert_says(PREPARE(f, &asking), 1, "*runs already*the agent*");
         assert_says(RELEASE(f, &asking, "failed"), 0, "aviommud still has the VM *agent*");
         assert_int_equal(vm_count(f), 1);
         assert_runs(RELEASE(f, &asking, "shutdown"));
+        assert_nothing_left(f);
+        CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC, .leash = "agent");
+        assert_says(PREPARE(f, &asking), 1, "*runs already*the agent*");
+        vm_destroy_force(f, uuid_of(1));
+}
+
+/* What the agent has counted of a running domain: the hook knows better, at any time. */
+static void test_counted_by_agent(void **state) {
+        Fixture *f = *state;
+        pid_t qemu;
+
+        /* Its end was not heard of yet. */
+        CREATE(f, uuid_of(1), .tier = "emulated", .functions = NIC, .leash = "agent",
+               .handover = "none");
+        if (geteuid() == 0) {
+                assert_runs(PREPARE(f, &unasking));
+                assert_vm(f, "Leash", "\"none\"");
+                assert_vm(f, "Tier", "\"virtio\"");
+                assert_runs(RELEASE(f, &unasking, "failed"));
+        } else {
+                assert_says(PREPARE(f, &unasking), 0, "*runs already*the agent*");
+                vm_destroy_force(f, uuid_of(1));
+        }
+        assert_nothing_left(f);
+
+        CREATE(f, uuid_of(1), .tier = "virtio", .functions = NIC, .leash = "agent",
+               .handover = "none");
+        qemu = qemu_start(f);
+        assert_runs(RECONNECT(f, &unasking));
+        assert_vm(f, "Leash", "\"pidfd\"");
+        fixture_kill(f, qemu);
+        wait_until(f, vm_count(f) == 0);
         assert_nothing_left(f);
 }
 
@@ -948,6 +979,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_otherwise_run, .profile = "small"),
                 BUS_TEST(test_unasked, .profile = "small"),
                 BUS_TEST(test_alive, .profile = "small"),
+                BUS_TEST(test_counted_by_agent, .profile = "small"),
                 BUS_TEST(test_name_taken, .profile = "small"),
                 BUS_TEST(test_odd_names, .profile = "small"),
                 BUS_TEST(test_down, .profile = "small", .other_exit = true),

@@ -322,6 +322,68 @@ static void labels(void **state) {
         }
 }
 
+/* Those that run already are counted, and never as what they cannot be. */
+static void late(void **state) {
+        static const struct {
+                const char *what;
+                Domain domain;
+                Unasked unasked;
+                bool is_counted;
+                DomainTier tier;
+                const char *objection; /* NULL: none */
+        } lates[] = {
+                { "unasked", { NO_IOMMU, PASSED }, UNASKED_ACCOUNT, true, VIRTIO, NULL },
+                { "emulated", { EMULATION, PASSED }, UNASKED_ACCOUNT, true, EMULATED, NULL },
+                { "ignored", { EMULATION, PASSED }, UNASKED_IGNORE, false, EMULATED, NULL },
+                { "refused",
+                  { EMULATION, PASSED },
+                  UNASKED_REFUSE,
+                  true,
+                  EMULATED,
+                  "Unasked=refuse" },
+                { "nothing", { NO_IOMMU }, UNASKED_ACCOUNT, false, VIRTIO, NULL },
+                { "asking", { EMULATION, PASSED, AUTO }, UNASKED_IGNORE, true, EMULATED, NULL },
+                { "asking, virtio",
+                  { VIRTIO_XML, PASSED, ASKS_2(EMULATED, VIRTIO) },
+                  UNASKED_REFUSE,
+                  true,
+                  VIRTIO,
+                  NULL },
+                { "asking in vain",
+                  { NO_IOMMU, PASSED, ASKS(EMULATED) },
+                  UNASKED_ACCOUNT,
+                  true,
+                  VIRTIO,
+                  "has no <iommu>" },
+                { "asking for hardware",
+                  { EMULATION, PASSED, ASKS(HARDWARE) },
+                  UNASKED_ACCOUNT,
+                  true,
+                  EMULATED,
+                  "hardware" },
+                { "asking in vain, and it may",
+                  { NO_IOMMU, PASSED, ASKS(EMULATED), .runs_otherwise = true },
+                  UNASKED_ACCOUNT,
+                  true,
+                  VIRTIO,
+                  NULL },
+        };
+
+        (void)state;
+        for_each_case(l, lates) {
+                LibvirtConfig config = { .unasked = l->unasked };
+                DomainLate d;
+
+                domain_decide_late(&l->domain, &config, &d);
+                if (d.is_counted != l->is_counted || d.tier != l->tier)
+                        fail_msg("%s: %i %s", l->what, d.is_counted, domain_tier_to_string(d.tier));
+                if (l->objection)
+                        assert_contains(d.objection, l->objection);
+                else
+                        assert_string_equal(d.objection, "");
+        }
+}
+
 static void no_reason_without_need(void **state) {
         const Domain domain = { VIRTIO_XML };
         char reason[DOMAIN_REASON_SIZE] = "untouched";
@@ -336,6 +398,7 @@ int main(void) {
                 cmocka_unit_test(decisions),
                 cmocka_unit_test(reasons_are_whole),
                 cmocka_unit_test(labels),
+                cmocka_unit_test(late),
                 cmocka_unit_test(no_reason_without_need),
         };
 
