@@ -3,6 +3,9 @@
 /*
  * Charging what was plugged in or out while a domain runs. One call after the other; in between anything may have happened, so
  * each answer is followed by the next step only while the domain still runs.
+ *
+ * A domain that aviommud does not know is admitted after the fact. What it has cannot be taken from it, so it is counted only, and
+ * hangs on what is reported; the hook, which knows its process, gives it a better leash when it comes by.
  */
 
 #include "agent/agent-private.h"
@@ -15,6 +18,10 @@ struct Comparison {
         size_t n_has;
         Charged *charged;
         size_t n_charged;
+        uint64_t memory; /* bytes; 0: not known, or not ours to say */
+        DomainLate late;
+        bool nameless;   /* its name does not do for aviommud */
+        bool being_made; /* another's CreateVm is on its way */
         ChargePlan plan;
         size_t n_detached, n_attached; /* steps that are done */
         bool singly;                   /* all at once was refused */
@@ -131,7 +138,7 @@ static void comparison_step(Comparison *c) {
                                     on_detached, c);
         else if (c->n_attached < c->plan.n_attach)
                 r = aviommud_attach(a, f->uuid, c->has, c->plan.attach + c->n_attached,
-                                    c->singly ? 1 : c->plan.n_attach, on_attached, c);
+                                    c->singly ? 1 : c->plan.n_attach, c->memory, on_attached, c);
         else
                 comparison_end(c);
         if (r < 0) {
@@ -181,6 +188,26 @@ static int read_tier(Comparison *c, sd_bus_message *m) {
         return 0;
 }
 
+/* What the daemon maps it charges by itself. */
+static int read_handover(Comparison *c, sd_bus_message *m) {
+        const char *handover;
+
+        if (sd_bus_message_read(m, "v", "s", &handover) < 0)
+                return -EBADMSG;
+        if (streq(handover, "daemon"))
+                c->memory = 0;
+        return 0;
+}
+
+static int read_state(Comparison *c, sd_bus_message *m) {
+        const char *state;
+
+        if (sd_bus_message_read(m, "v", "s", &state) < 0)
+                return -EBADMSG;
+        c->being_made = streq(state, "admitted");
+        return 0;
+}
+
 /* Reads a{sv}. Returns 0, -EBADMSG, -ENOMEM. */
 static int read_vm(Comparison *c, sd_bus_message *m) {
         const char *property;
@@ -195,6 +222,10 @@ static int read_vm(Comparison *c, sd_bus_message *m) {
                         r = read_functions(c, m);
                 else if (streq(property, "Tier"))
                         r = read_tier(c, m);
+                else if (streq(property, "State"))
+                        r = read_state(c, m);
+                else if (streq(property, "Handover"))
+                        r = read_handover(c, m);
                 else
                         r = sd_bus_message_skip(m, "v");
                 if (r < 0)
@@ -205,21 +236,109 @@ static int read_vm(Comparison *c, sd_bus_message *m) {
         return r < 0 ? -EBADMSG : 0;
 }
 
+/* ---- a domain that aviommud does not know ---- */
+
+static void look(Comparison *c);
+static void admit(Comparison *c);
+
+static void on_admitted(void *userdata, sd_id128_t uuid, const sd_bus_error *error,
+                        sd_bus_message *reply) {
+        Comparison *c = userdata;
+        const char *name = error ? aviommud_error_name(error) : "", *domain;
+
+        (void)uuid;
+        (void)reply;
+        if (!c->domain || !c->domain->follow.running) {
+                comparison_end(c); /* reports do not name it, which ends it */
+                return;
+        }
+        domain = strempty(c->domain->name);
+        if (!c->nameless && streq(name, "InvalidArgument")) {
+                c->nameless = true;
+                admit(c);
+                return;
+        }
+        if (!c->nameless && streq(name, "VmExists")) {
+                /* The hook was quicker, or another VM has the name. */
+                c->nameless = true;
+                look(c);
+                return;
+        }
+        if (error) {
+                c->unsettled = true;
+                followed_complain(
+                        c->domain, LOG_ERR,
+                        "Domain %s runs with PCI functions, and aviommud refuses to count "
+                        "them (unplug them, or make room): %s",
+                        domain, strempty(error->message));
+        } else {
+                followed_log(c->domain, LOG_INFO,
+                             "Domain %s runs with PCI functions, which are counted from now on.",
+                             domain);
+                if (*c->late.objection)
+                        followed_complain(c->domain, LOG_WARNING,
+                                          "Domain %s should not run with its PCI functions: %s",
+                                          domain, c->late.objection);
+        }
+        comparison_end(c);
+}
+
+static void admit(Comparison *c) {
+        const Followed *f = c->domain;
+        AviommudVm vm = { .name = c->nameless || !f->name || !*f->name ? NULL : f->name,
+                          .tier = c->late.tier,
+                          .functions = c->has,
+                          .memory = c->memory };
+        int r;
+
+        if (!f->follow.running) {
+                comparison_end(c);
+                return;
+        }
+        forget_guest_ids(c);
+        charge_plan_done(&c->plan);
+        r = charge_plan(c->has, c->n_has, NULL, 0, &c->plan);
+        if (r >= 0) {
+                vm.indexes = c->plan.attach;
+                vm.n = c->plan.n_attach;
+                r = aviommud_create(c->agent->aviommud, f->uuid, &vm, on_admitted, c);
+        }
+        if (r < 0) {
+                followed_complain(c->domain, LOG_ERR, "Cannot ask aviommud to count domain %s: %s",
+                                  strempty(f->name), strerror(-r));
+                c->unsettled = true;
+                comparison_end(c);
+        }
+}
+
+static void not_charged(Comparison *c, const sd_bus_error *error) {
+        const char *name = aviommud_error_name(error);
+        bool is_known = !streq(name, "NoSuchVm") && !streq(name, SD_BUS_ERROR_UNKNOWN_OBJECT);
+
+        if (c->domain && !is_known && c->n_has > 0 && c->late.is_counted) {
+                admit(c);
+                return;
+        }
+        c->unsettled = is_known;
+        if (c->domain && c->n_has > 0)
+                followed_log(c->domain, LOG_DEBUG, "Its PCI functions are not counted: %s",
+                             strempty(error->message));
+        comparison_end(c);
+}
+
+/* ---- what is charged ---- */
+
 static void on_charged(void *userdata, sd_id128_t uuid, const sd_bus_error *error,
                        sd_bus_message *reply) {
         Comparison *c = userdata;
         int r;
 
         (void)uuid;
-        if (!c->domain || error) {
-                const char *name = error ? aviommud_error_name(error) : "";
-
-                /* It was let start without, and aviommud counts nothing of it. */
-                c->unsettled = error && !streq(name, "NoSuchVm") &&
-                               !streq(name, SD_BUS_ERROR_UNKNOWN_OBJECT);
-                if (c->domain && c->n_has > 0)
-                        followed_log(c->domain, LOG_DEBUG, "Its PCI functions are not counted: %s",
-                                     strempty(error ? error->message : NULL));
+        if (error) {
+                not_charged(c, error);
+                return;
+        }
+        if (!c->domain) {
                 comparison_end(c);
                 return;
         }
@@ -233,8 +352,22 @@ static void on_charged(void *userdata, sd_id128_t uuid, const sd_bus_error *erro
                 comparison_end(c);
                 return;
         }
+        if (c->being_made) {
+                c->unsettled = true; /* it shows no functions yet, and will be announced */
+                comparison_end(c);
+                return;
+        }
         c->unsettled = c->plan.waits;
         comparison_step(c);
+}
+
+static void look(Comparison *c) {
+        int r = aviommud_get_vm(c->agent->aviommud, c->domain->uuid, on_charged, c);
+
+        if (r < 0) {
+                c->unsettled = true;
+                comparison_end(c);
+        }
 }
 
 void compare_begin(Agent *agent, Followed *f) {
@@ -243,7 +376,10 @@ void compare_begin(Agent *agent, Followed *f) {
 
         follow_begin(&f->follow, FOLLOW_COMPARE);
         if (c) {
-                *c = (Comparison){ .agent = agent, .n_has = f->n_functions };
+                *c = (Comparison){ .agent = agent,
+                                   .n_has = f->n_functions,
+                                   .memory = f->memory,
+                                   .late = f->late };
                 c->has = functions_copy(f->functions, f->n_functions);
                 c->next = agent->comparisons;
                 agent->comparisons = c;

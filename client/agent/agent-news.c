@@ -97,6 +97,8 @@ static void on_functions(Followed *f, const News *news) {
         free(f->functions);
         f->functions = functions_copy(facts->functions, facts->n_functions);
         f->n_functions = f->functions ? facts->n_functions : 0;
+        f->memory = facts->memory;
+        f->late = facts->late;
         follow_functions(&f->follow, f->functions, changed);
 }
 

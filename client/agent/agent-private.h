@@ -24,6 +24,8 @@ typedef struct Followed {
         unsigned listed; /* by which list */
         DomainFunction *functions; /* of the running one, without aliases */
         size_t n_functions;
+        uint64_t memory;        /* bytes, of the running one */
+        DomainLate late;        /* what is to be done if aviommud does not know the running one */
         char *complaint;        /* the last one: each is made once */
         Comparison *comparison; /* that is under way */
         UT_hash_handle hh;

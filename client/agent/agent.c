@@ -283,7 +283,7 @@ static int open_bus(Agent *agent) {
 static int start_libvirt(Agent *agent) {
         int r;
 
-        r = libvirt_start(agent->config->uri, &agent->libvirt);
+        r = libvirt_start(agent->config, &agent->libvirt);
         if (r >= 0)
                 r = sd_event_add_io(agent->event, &agent->news, libvirt_get_fd(agent->libvirt),
                                     EPOLLIN, agent_on_news, agent);

@@ -109,14 +109,14 @@ static int append_function(sd_bus_message *m, const DomainFunction *function) {
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-/* {"with": the others} */
-static int append_with(sd_bus_message *m, const DomainFunction *functions, const size_t *indexes,
-                       size_t n) {
+/* {key: functions} */
+static int append_functions(sd_bus_message *m, const char *key, const DomainFunction *functions,
+                            const size_t *indexes, size_t n) {
         int r;
 
         r = sd_bus_message_open_container(m, 'e', "sv");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", "with");
+                r = sd_bus_message_append(m, "s", key);
         if (r >= 0)
                 r = sd_bus_message_open_container(m, 'v', "a(sa{sv})");
         if (r >= 0)
@@ -128,8 +128,39 @@ static int append_with(sd_bus_message *m, const DomainFunction *functions, const
         return r;
 }
 
+/* Those whose XML does not say how much say nothing. */
+static int append_memory(sd_bus_message *m, uint64_t memory) {
+        return memory > 0 ? sd_bus_message_append(m, "{sv}", "memory", "t", memory) : 0;
+}
+
+int aviommud_create(Aviommud *a, sd_id128_t uuid, const AviommudVm *vm, AviommudAnswer answer,
+                    void *userdata) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = new_manager_call(a, "CreateVm", &m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", SD_ID128_TO_UUID_STRING(uuid));
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "{sv}{sv}{sv}", "tier", "s",
+                                          domain_tier_to_string(vm->tier), "handover", "s", "none",
+                                          "leash", "s", "agent");
+        if (r >= 0 && vm->name)
+                r = sd_bus_message_append(m, "{sv}", "name", "s", vm->name);
+        if (r >= 0)
+                r = append_functions(m, "functions", vm->functions, vm->indexes, vm->n);
+        if (r >= 0)
+                r = append_memory(m, vm->memory);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r < 0 ? r : send(a, uuid, TAKE_PTR(m), answer, userdata);
+}
+
 int aviommud_attach(Aviommud *a, sd_id128_t uuid, const DomainFunction *functions,
-                    const size_t *indexes, size_t n, AviommudAnswer answer, void *userdata) {
+                    const size_t *indexes, size_t n, uint64_t memory, AviommudAnswer answer,
+                    void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         const DomainFunction *first = &functions[indexes[0]];
         int r;
@@ -142,7 +173,9 @@ int aviommud_attach(Aviommud *a, sd_id128_t uuid, const DomainFunction *function
         if (r >= 0)
                 r = append_options(m, first);
         if (r >= 0 && n > 1)
-                r = append_with(m, functions, indexes + 1, n - 1);
+                r = append_functions(m, "with", functions, indexes + 1, n - 1);
+        if (r >= 0)
+                r = append_memory(m, memory);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         return r < 0 ? r : send(a, uuid, TAKE_PTR(m), answer, userdata);

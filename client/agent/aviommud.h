@@ -43,9 +43,23 @@ int aviommud_prepare(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *
 /* The properties of a VM: the reply is a{sv}. */
 int aviommud_get_vm(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata);
 
-/* All of @functions or none. */
+/* A domain that runs already: only counted, and for as long as it is reported. */
+typedef struct AviommudVm {
+        const char *name; /* NULL: the UUID */
+        DomainTier tier;
+        const DomainFunction *functions; /* @n of them, those of @indexes; without guest ids */
+        const size_t *indexes;
+        size_t n;
+        uint64_t memory; /* bytes; 0: not known */
+} AviommudVm;
+
+int aviommud_create(Aviommud *a, sd_id128_t uuid, const AviommudVm *vm, AviommudAnswer answer,
+                    void *userdata);
+
+/* All of @functions or none. @memory: bytes that the VM has, 0: not said. */
 int aviommud_attach(Aviommud *a, sd_id128_t uuid, const DomainFunction *functions,
-                    const size_t *indexes, size_t n, AviommudAnswer answer, void *userdata);
+                    const size_t *indexes, size_t n, uint64_t memory, AviommudAnswer answer,
+                    void *userdata);
 int aviommud_detach(Aviommud *a, sd_id128_t uuid, const PciAddress *address, AviommudAnswer answer,
                     void *userdata);
 int aviommud_report(Aviommud *a, const sd_id128_t *uuids, size_t n, AviommudAnswer answer,

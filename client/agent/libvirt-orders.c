@@ -64,7 +64,7 @@ static int read_next_start(virDomainPtr domain, DomainFacts *facts) {
         return 0;
 }
 
-static int read_functions(virDomainPtr domain, DomainFacts *facts) {
+static int read_functions(const Libvirt *lv, virDomainPtr domain, DomainFacts *facts) {
         Domain d;
         bool is_read;
         int r;
@@ -72,6 +72,8 @@ static int read_functions(virDomainPtr domain, DomainFacts *facts) {
         r = read_xml(domain, 0, facts, &d, &is_read);
         if (r < 0 || !is_read)
                 return r;
+        domain_decide_late(&d, lv->config, &facts->late);
+        facts->memory = d.memory;
         facts->functions = TAKE_PTR(d.functions);
         facts->n_functions = d.n_functions;
         d.n_functions = 0;
@@ -80,7 +82,7 @@ static int read_functions(virDomainPtr domain, DomainFacts *facts) {
         return 0;
 }
 
-static int read_facts(virDomainPtr domain, DomainFacts *facts) {
+static int read_facts(const Libvirt *lv, virDomainPtr domain, DomainFacts *facts) {
         const char *name = virDomainGetName(domain);
         int active, persistent, autostart = 0, r = 0;
 
@@ -101,7 +103,7 @@ static int read_facts(virDomainPtr domain, DomainFacts *facts) {
                 r = read_next_start(domain, facts);
         }
         if (r >= 0 && active)
-                r = read_functions(domain, facts);
+                r = read_functions(lv, domain, facts);
         return r;
 }
 
@@ -113,7 +115,7 @@ static void look_at(Libvirt *lv, virDomainPtr domain, bool devices) {
                 return;
         news->devices = devices;
         (void)virDomainGetUUID(domain, news->uuid.bytes);
-        r = read_facts(domain, &news->facts);
+        r = read_facts(lv, domain, &news->facts);
         if (r == -ENOENT)
                 news->kind = NEWS_GONE;
         else if (r < 0) {

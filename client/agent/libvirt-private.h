@@ -43,6 +43,7 @@ typedef struct Source {
 } Source;
 
 struct Libvirt {
+        const LibvirtConfig *config;
         char *uri;
         Mailbox orders, news;
 

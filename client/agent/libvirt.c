@@ -421,7 +421,7 @@ static int end_loop(Libvirt *lv) {
 }
 
 /* On failure @lv is gone. */
-static int libvirt_init(Libvirt *lv, const char *uri) {
+static int libvirt_init(Libvirt *lv) {
         int r;
 
         r = mailbox_init(&lv->orders);
@@ -435,7 +435,7 @@ static int libvirt_init(Libvirt *lv, const char *uri) {
                 free(lv);
                 return r;
         }
-        lv->uri = strdup(uri ?: LIBVIRT_DEFAULT_URI);
+        lv->uri = strdup(lv->config->uri ?: LIBVIRT_DEFAULT_URI);
         lv->dead_end = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (lv->dead_end < 0)
                 r = negative_errno();
@@ -446,17 +446,17 @@ static int libvirt_init(Libvirt *lv, const char *uri) {
         return r;
 }
 
-int libvirt_start(const char *uri, Libvirt **ret) {
+int libvirt_start(const LibvirtConfig *config, Libvirt **ret) {
         static pthread_once_t once = PTHREAD_ONCE_INIT;
         Libvirt *lv = new0(Libvirt, 1);
         int r;
 
         if (!lv)
                 return -ENOMEM;
-        *lv = (Libvirt){ .pause_msec = PAUSE_MIN_MSEC, .dead_end = -1 };
+        *lv = (Libvirt){ .config = config, .pause_msec = PAUSE_MIN_MSEC, .dead_end = -1 };
         for (size_t i = 0; i < _EVENT_MAX; i++)
                 lv->events[i] = -1;
-        r = libvirt_init(lv, uri);
+        r = libvirt_init(lv);
         if (r < 0)
                 return r;
 

@@ -11,7 +11,7 @@
  */
 
 #include "agent/mailbox.h"
-#include "domain/domain.h"
+#include "domain/decide.h"
 
 typedef struct Libvirt Libvirt;
 
@@ -47,6 +47,8 @@ typedef struct DomainFacts {
         bool functions_known; /* of one that runs, if its XML could be read */
         DomainFunction *functions;
         size_t n_functions;
+        uint64_t memory; /* bytes; with the functions, as is what follows */
+        DomainLate late;
         char *unreadable; /* why its XML could not be read; NULL: it could */
 } DomainFacts;
 
@@ -64,8 +66,8 @@ typedef struct News {
         char *text;
 } News;
 
-/* Starts the thread. @uri is NULL for qemu:///system. Returns 0 or a negative errno. */
-int libvirt_start(const char *uri, Libvirt **ret);
+/* Starts the thread. @config lives as long. Returns 0 or a negative errno. */
+int libvirt_start(const LibvirtConfig *config, Libvirt **ret);
 
 /* Ends the thread, and waits a few seconds for it. Returns 0; -ETIMEDOUT when it sits in a call to libvirt: then nothing is freed,
  * and the process can only end. */

@@ -189,7 +189,7 @@ static void test_agent(void **state) {
         sd_bus *agent = fixture_connect_as(f, DAEMON);
         Call call;
 
-        fixture_polkit_give(f, LOOK " " OTHERS " " CONTEXT);
+        fixture_polkit_give(f, LOOK " " OWN " " OTHERS " " CONTEXT);
         call_method(f, &call, agent, NULL, "Manager", "PrepareContext", "s", uuid_of(1));
         call_expect(&call, "");
         /* The hook, which is root. */
@@ -202,9 +202,12 @@ static void test_agent(void **state) {
         call_method(f, &call, agent, NULL, "Manager", "ReportVms", "as", 1, uuid_of(1));
         call_expect(&call, "");
 
-        expect_refused(f, OWN,
-                       message_new(agent, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(2), 0));
-        expect_refused(f, OWN, message_new(agent, NULL, "Manager", "Reserve", "a{sv}t", 0, SEC));
+        /* A domain that runs without being counted. */
+        call_method(f, &call, agent, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(2), 3, "tier",
+                    "s", "virtio", "handover", "s", "none", "leash", "s", "agent");
+        call_expect(&call, "");
+        vm_destroy_force(f, uuid_of(2));
+
         expect_refused(f, POLICY, message_new(agent, NULL, "Manager", "Reload", ""));
         expect_refused(f, POLICY,
                        message_new(agent, ROOT_PATH "/host/ivhd0", "HostIommu", "Probe", ""));
