@@ -28,7 +28,7 @@ static void usage(FILE *f) {
                     "outlives the daemon\n"
                     "  --runtime-dir=DIR   keep records of VMs in DIR (mode 0700), for the next "
                     "daemon\n"
-                    "  --config=FILE       read this configuration\n"
+                    "  --config=FILE       read this configuration, or that below this folder\n"
                     "  --list-profiles     print the names of the profiles and exit\n"
                     "  --version           print the version and exit\n"
                     "  --help              print this and exit\n",

@@ -17,7 +17,8 @@ typedef struct Arguments {
 static void usage(FILE *f) {
         (void)fputs("usage: aviommud [OPTION]...\n"
                     "Arbitrates the IOMMUs of this host for virtual machines, see aviommud(8).\n"
-                    "  --config=FILE   read this configuration instead of " AVIOMMU_CONFIG_FILE "\n"
+                    "  --config=PATH   read this file alone instead of " AVIOMMU_CONFIG_FILE "\n"
+                    "                  and its drop-ins, or, of a folder, those below it\n"
                     "  --bus=ADDRESS   be on this bus instead of the system bus\n"
                     "  --version       print the version and exit\n"
                     "  --help          print this and exit\n",
@@ -72,7 +73,7 @@ int main(int argc, char **argv) {
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
 
-        source = (ConfigSource){ .path = arguments.config ?: AVIOMMU_CONFIG_FILE,
+        source = (ConfigSource){ .path = arguments.config ?: "/",
                                  .required = arguments.config };
         r = linux_kernel_new(&kernel);
         if (r < 0) {

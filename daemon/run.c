@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 
 #include "base/log.h"
+#include "core/policy-host.h"
 
 /* As in the unit, for service managers that do not tell. */
 #define FDSTORE_DEFAULT_MAX UINT64_C(32000)
@@ -18,8 +19,8 @@ static int load_config(const ConfigSource *source, Config *ret) {
         config_init(ret);
         if (!source->path)
                 return 0;
-        r = config_read_file(ret, source->path, &p);
-        if (r == -ENOENT && !source->required)
+        r = config_load(source->path, log_config_warning, NULL, ret, &p);
+        if (r == -ENOENT && !source->required && !problem_is_set(&p))
                 return 0;
         if (r < 0)
                 log_event(LOG_ERR, MESSAGE_CONFIG_REFUSED, NULL,
@@ -115,7 +116,7 @@ static void ground_done(ManagerGround *ground) {
 static int start_manager(sd_event *event, ManagerGround *ground, const ConfigSource *source,
                          Manager **ret) {
         _cleanup_(manager_freep) Manager *manager = NULL;
-        Config config;
+        _cleanup_(config_done) Config config = {};
         int r;
 
         r = load_config(source, &config);
@@ -125,6 +126,7 @@ static int start_manager(sd_event *event, ManagerGround *ground, const ConfigSou
                 return r;
 
         *ground = (ManagerGround){};
+        config.policy = NULL; /* the manager's */
         r = manager_recover(manager);
         if (r >= 0)
                 r = sd_event_add_signal(event, NULL, SIGHUP, on_reload, manager);

@@ -10,8 +10,7 @@
 #include "lib/alloc.h"
 #include "lib/format.h"
 
-/* The UUID that the argument is, or a new one for "new". */
-static int take_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]) {
+int ctl_take_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]) {
         int r;
 
         if (!streq(argument, "new"))
@@ -31,7 +30,7 @@ int verb_plan(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = take_uuid(ctl, argv[0], uuid);
+        r = ctl_take_uuid(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         r = plan_ask(ctl, uuid, &p);
@@ -101,7 +100,7 @@ int verb_create(Ctl *ctl, int argc, char **argv) {
 
         (void)argc;
 
-        r = take_uuid(ctl, argv[0], uuid);
+        r = ctl_take_uuid(ctl, argv[0], uuid);
         if (r < 0)
                 return r;
         if (ctl->request.is_held) {

@@ -106,6 +106,7 @@ int verb_reserve(Ctl *ctl, int argc, char **argv);
 int verb_unreserve(Ctl *ctl, int argc, char **argv);
 int verb_reservations(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
+int verb_policy(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);
 int verb_holders(Ctl *ctl, int argc, char **argv);
 int verb_top(Ctl *ctl, int argc, char **argv);
@@ -137,6 +138,9 @@ int ctl_resolve_vm(Ctl *ctl, const char *what, char ret[static UUID_STRING_SIZE]
 
 /* Reads the UUID that an argument is, of a VM to come. Returns 0 or -EINVAL (failure set). */
 int ctl_parse_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]);
+
+/* The same, or makes a new one of the word "new". Returns 0 or a negative errno (failure set). */
+int ctl_take_uuid(Ctl *ctl, const char *argument, char ret[static UUID_STRING_SIZE]);
 
 /* Reads a PCI address and writes its full form. Returns 0 or -EINVAL (failure set). */
 int ctl_parse_address(Ctl *ctl, const char *argument, char ret[static PCI_ADDRESS_STRING_SIZE]);

@@ -70,6 +70,7 @@ int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret) {
         q->name = d->name;
         q->tier = domain_tier_to_string(tier);
         q->handover = s->decision.handover;
+        q->tenant = d->tenant;
         add_functions(q, d, tier);
         q->memory_bytes = d->n_functions > 0 ? d->memory : 0;
         q->has_memory = q->memory_bytes > 0;

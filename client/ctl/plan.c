@@ -7,6 +7,24 @@
 #include "lib/alloc.h"
 #include "lib/table.h"
 
+static int read_limit(sd_bus_message *m, void *userdata) {
+        PlanLimitList *l = userdata;
+        PlanLimit x;
+        int r;
+
+        r = sd_bus_message_read(m, "(sssttt)", &x.section, &x.key, &x.scope, &x.limit, &x.used,
+                                &x.wanted);
+        if (r < 0)
+                return r;
+        l->items = alloc_grow(l->items, l->n, sizeof(PlanLimit));
+        l->items[l->n++] = x;
+        return 0;
+}
+
+static int read_limits(sd_bus_message *m, void *limits) {
+        return reply_read_array(m, "(sssttt)", read_limit, limits);
+}
+
 static const ReplyField plan_fields[] = {
         { "admitted", "b", offsetof(Plan, is_admitted), NULL },
         { "error", "s", offsetof(Plan, error), NULL },
@@ -18,12 +36,15 @@ static const ReplyField plan_fields[] = {
         { "functions", "a(ssss)", offsetof(Plan, functions), reply_read_vm_functions },
         { "viommus", "as", offsetof(Plan, viommus), reply_read_strings },
         { "charges", "a(sst)", offsetof(Plan, charges), reply_read_charges },
+        { "limits", "a(sssttt)", offsetof(Plan, limits), read_limits },
 };
 
 void plan_done(Plan *p) {
         vm_function_list_done(&p->functions);
         string_list_done(&p->viommus);
         charge_list_done(&p->charges);
+        free(p->limits.items);
+        p->limits = (PlanLimitList){};
         p->message = sd_bus_message_unref(p->message);
 }
 

@@ -6,6 +6,17 @@
 #include "ctl/ctl.h"
 #include "lib/reply.h"
 
+/* a(sssttt): a quota or reserve of the configuration that applies */
+typedef struct PlanLimit {
+        const char *section, *key, *scope;
+        uint64_t limit, used, wanted;
+} PlanLimit;
+
+typedef struct PlanLimitList {
+        PlanLimit *items;
+        size_t n;
+} PlanLimitList;
+
 typedef struct Plan {
         sd_bus_message *message; /* the strings are in it */
         bool is_admitted;
@@ -14,6 +25,7 @@ typedef struct Plan {
         VmFunctionList functions;
         StringList viommus;
         ChargeList charges;
+        PlanLimitList limits;
 } Plan;
 
 /* Calls CreateVm, Plan and the like: a UUID and ctl->request. Returns 0 or a negative errno (failure set). */

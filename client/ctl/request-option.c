@@ -83,6 +83,9 @@ int request_option(Ctl *ctl, int id, const char *argument) {
         case OPTION_HANDOVER:
                 q->handover = argument;
                 return 0;
+        case OPTION_TENANT:
+                q->tenant = argument;
+                return 0;
         case OPTION_FUNCTION:
                 return add_function(ctl, argument);
         case OPTION_VF_TOKEN:

@@ -14,6 +14,7 @@ enum {
         OPTION_MANAGED,
         OPTION_MEMORY,
         OPTION_GUEST_DOMAINS,
+        OPTION_TENANT,
         OPTION_LEASH,
         OPTION_HOLD,
         OPTION_RESERVATION,

@@ -114,6 +114,8 @@ int request_append(const Request *q, sd_bus_message *m) {
                 r = append_string(m, "handover", q->handover);
         if (r >= 0)
                 r = append_string(m, "reservation", q->reservation);
+        if (r >= 0)
+                r = append_string(m, "tenant", q->tenant);
         if (r >= 0 && q->n_functions > 0)
                 r = append_functions(m, "functions", q->functions, q->n_functions);
         if (r >= 0 && q->has_memory)

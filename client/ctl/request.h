@@ -16,7 +16,7 @@ typedef struct RequestFunction {
 } RequestFunction;
 
 typedef struct Request {
-        const char *name, *tier, *handover, *reservation; /* NULL: not said */
+        const char *name, *tier, *handover, *reservation, *tenant; /* NULL: not said */
         RequestFunction *functions;
         size_t n_functions;
         bool has_memory, has_guest_domains;

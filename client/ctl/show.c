@@ -39,7 +39,7 @@ typedef struct Operation {
 
 typedef struct Vm {
         sd_bus_message *message;
-        const char *uuid, *name, *tier, *handover, *state, *state_reason, *leash;
+        const char *uuid, *name, *tier, *handover, *state, *state_reason, *leash, *tenant;
         uint32_t owner_uid;
         uint64_t leash_deadline_usec, mapped_bytes;
         bool is_confirmed;
@@ -99,6 +99,7 @@ static const ReplyField vm_fields[] = {
         { "State", "s", offsetof(Vm, state), NULL },
         { "StateReason", "s", offsetof(Vm, state_reason), NULL },
         { "OwnerUid", "u", offsetof(Vm, owner_uid), NULL },
+        { "Tenant", "s", offsetof(Vm, tenant), NULL },
         { "Leash", "s", offsetof(Vm, leash), NULL },
         { "LeashDeadlineUSec", "t", offsetof(Vm, leash_deadline_usec), NULL },
         { "Confirmed", "b", offsetof(Vm, is_confirmed), NULL },
@@ -202,6 +203,7 @@ static Doc *vm_to_doc(const Vm *v) {
         doc_add_string(d, "state", v->state);
         doc_add_string(d, "state_reason", v->state_reason);
         doc_add_number(d, "owner_uid", v->owner_uid);
+        doc_add_string(d, "tenant", v->tenant && *v->tenant ? v->tenant : NULL);
         doc_add_string(d, "leash", v->leash);
         doc_add_number(d, "leash_deadline_usec", v->leash_deadline_usec);
         doc_add_bool(d, "confirmed", v->is_confirmed);
@@ -258,6 +260,8 @@ static void print_facts(const Vm *v, Output *o) {
         if (v->state_reason && *v->state_reason)
                 TABLE_ADD(t, "Reason:", v->state_reason);
         TABLE_ADD(t, "Owner:", FORMAT_COUNT(v->owner_uid));
+        if (v->tenant && *v->tenant)
+                TABLE_ADD(t, "Tenant:", v->tenant);
         TABLE_ADD(t, "Leash:", leash);
         TABLE_ADD(t, "Confirmed:", v->is_confirmed ? "yes" : "no");
         TABLE_ADD(t, "Mapped:", FORMAT_BYTES(v->mapped_bytes));

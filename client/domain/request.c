@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define TENANT_MAX 64
+#include "base/tenant.h"
 
 const XmlNode *domain_request_find(const XmlNode *domain) {
         return xml_child(xml_child(domain, NULL, "metadata"), DOMAIN_XMLNS, "viommu");
@@ -155,14 +155,6 @@ static int read_otherwise(const XmlNode *node, Domain *domain, char **reterr) {
                                   XML_SHOWN(word));
         domain->runs_otherwise = true;
         return 0;
-}
-
-static bool tenant_is_valid(const char *s) {
-        static const char chars[] =
-                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-        size_t n = strspn(s, chars);
-
-        return n > 0 && n <= TENANT_MAX && !s[n];
 }
 
 static int read_tenant(const XmlNode *node, Domain *domain, char **reterr) {

@@ -149,6 +149,8 @@ static int build_create(Hook *h, const void *what, sd_bus_message *m) {
                                           q->handover);
         if (r >= 0 && create->with_name)
                 r = sd_bus_message_append(m, "{sv}", "name", "s", d->name);
+        if (r >= 0 && d->tenant)
+                r = sd_bus_message_append(m, "{sv}", "tenant", "s", d->tenant);
         if (r >= 0 && d->n_functions > 0)
                 r = append_functions(d, q, m);
         if (r >= 0 && pinned_memory(d) > 0)

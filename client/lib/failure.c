@@ -108,6 +108,16 @@ static const Advice advices[] = {
         { "LimitsExceeded", CLIENT_EXIT_EXHAUSTED,
           "Destroy what is no longer needed (`aviommuctl list`), or raise the limit: "
           "aviommud.conf(5)." },
+        { "QuotaExceeded", CLIENT_EXIT_EXHAUSTED,
+          "`aviommuctl policy explain` with the same options shows every limit that applies; "
+          "aviommud.conf(5) has the limits." },
+        { "NoSuchTenant", CLIENT_EXIT_NOT_FOUND,
+          "`aviommuctl policy show` lists the tenants; a request names one with --tenant=." },
+        { "TierNotAllowed", CLIENT_EXIT_FAILED,
+          "`aviommuctl policy show` shows what the tenant may have: Tiers= in aviommud.conf(5)." },
+        { "FunctionExcluded", CLIENT_EXIT_FAILED,
+          "Take another function, or have the administrator take it out of Exclude= in "
+          "aviommud.conf(5)." },
         { "MemoryOverlap", CLIENT_EXIT_FAILED,
           "Take another IOVA, or give the old mapping back with `aviommuctl unmap {uuid} IOVA "
           "LENGTH`." },

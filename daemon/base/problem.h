@@ -44,6 +44,10 @@
         X(PROBLEM_NO_PINNABLE_MEMORY, "NoPinnableMemory", EDQUOT)                                  \
         X(PROBLEM_NO_FREE_DESCRIPTOR, "NoFreeDescriptor", EDQUOT)                                  \
         X(PROBLEM_LIMITS_EXCEEDED, "LimitsExceeded", EDQUOT)                                       \
+        X(PROBLEM_QUOTA_EXCEEDED, "QuotaExceeded", EDQUOT)                                         \
+        X(PROBLEM_NO_SUCH_TENANT, "NoSuchTenant", ENOENT)                                          \
+        X(PROBLEM_TIER_NOT_ALLOWED, "TierNotAllowed", EACCES)                                      \
+        X(PROBLEM_FUNCTION_EXCLUDED, "FunctionExcluded", EACCES)                                   \
         X(PROBLEM_MEMORY_OVERLAP, "MemoryOverlap", EEXIST)                                         \
         X(PROBLEM_NO_SUCH_MAPPING, "NoSuchMapping", ENOENT)                                        \
         X(PROBLEM_NOT_MAPPABLE, "NotMappable", EINVAL)                                             \

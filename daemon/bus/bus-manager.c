@@ -78,7 +78,22 @@ static int append_key(sd_bus_message *m, const char *key, const char *type,
 typedef struct PlanReply {
         const Bus *bus;
         const Admission *admission;
+        const QuotaRules *rules;
 } PlanReply;
+
+static int append_plan_limits(sd_bus_message *m, void *userdata) {
+        const PlanReply *plan = userdata;
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "(sssttt)");
+        for (size_t i = 0; i < plan->rules->n_rules && r >= 0; i++) {
+                const QuotaRule *rule = plan->rules->rules + i;
+
+                r = sd_bus_message_append(m, "(sssttt)", rule->section, rule->key, rule->scope,
+                                          rule->limit, rule->used, rule->wanted);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
 
 static int append_plan_functions(sd_bus_message *m, void *userdata) {
         const PlanReply *plan = userdata;
@@ -141,7 +156,8 @@ static int plan(BusCall *call) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_(vm_request_done) VmRequest request;
         _cleanup_(admission_done) Admission admission = ADMISSION_NULL;
-        PlanReply plan_reply = { .bus = call->bus, .admission = &admission };
+        _cleanup_(quota_rules_done) QuotaRules rules = {};
+        PlanReply plan_reply = { .bus = call->bus, .admission = &admission, .rules = &rules };
         Problem p = {};
         int r;
 
@@ -149,7 +165,7 @@ static int plan(BusCall *call) {
         r = bus_read_vm_request(call->message, &request, &call->problem);
         if (r < 0)
                 return r;
-        r = manager_plan_vm(call->bus->manager, &request, call->uid, &admission, &p);
+        r = manager_plan_vm(call->bus->manager, &request, call->uid, &admission, &rules, &p);
         if (r < 0 && !problem_is_set(&p))
                 return r;
 
@@ -166,6 +182,8 @@ static int plan(BusCall *call) {
                         r = append_key(reply, "charges", "a(sst)", append_plan_charges,
                                        &plan_reply);
         }
+        if (r >= 0 && rules.n_rules > 0)
+                r = append_key(reply, "limits", "a(sssttt)", append_plan_limits, &plan_reply);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         if (r < 0)

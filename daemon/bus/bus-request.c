@@ -277,6 +277,23 @@ static int read_tier(sd_bus_message *m, void *target, Problem *p) {
         return 0;
 }
 
+static int read_tenant(sd_bus_message *m, void *target, Problem *p) {
+        VmRequest *request = target;
+        const char *s;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &s);
+        if (r < 0)
+                return r;
+        if (!tenant_is_valid(s))
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "tenant wants 1 to %i characters of A-Z, a-z, 0-9, '.', '_' and "
+                                   "'-', not \"%.80s\".",
+                                   TENANT_MAX, s);
+        (void)snprintf(request->tenant, sizeof(request->tenant), "%s", s);
+        return 0;
+}
+
 static int read_handover(sd_bus_message *m, void *target, Problem *p) {
         VmRequest *request = target;
         const char *s;
@@ -358,6 +375,7 @@ static const Key vm_keys[] = {
         { "memory", "t", read_memory },     { "guest-domains", "u", read_guest_domains },
         { "leash", "s", read_leash },       { "leash-pidfd", "h", read_leash_pidfd },
         { "prepared", "b", read_prepared }, { "reservation", "s", read_reservation },
+        { "tenant", "s", read_tenant },
 };
 
 int bus_read_vm_request(sd_bus_message *m, VmRequest *request, Problem *p) {

@@ -407,6 +407,8 @@ static int get_property(sd_bus *b, const char *path, const char *interface, cons
                 return sd_bus_message_append(reply, "s", vm->state_reason);
         if (streq(property, "OwnerUid"))
                 return sd_bus_message_append(reply, "u", (uint32_t)vm->owner_uid);
+        if (streq(property, "Tenant"))
+                return sd_bus_message_append(reply, "s", vm->tenant);
         if (streq(property, "Leash"))
                 return sd_bus_message_append(reply, "s", leash_kind_to_string(vm->leash.kind));
         if (streq(property, "LeashDeadlineUSec"))
@@ -485,6 +487,7 @@ static const sd_bus_vtable vm_vtable[] = {
         PROPERTY("State", "s", CHANGES),
         PROPERTY("StateReason", "s", CHANGES),
         PROPERTY("OwnerUid", "u", CONST_),
+        PROPERTY("Tenant", "s", CONST_),
         PROPERTY("Leash", "s", CHANGES),
         PROPERTY("LeashDeadlineUSec", "t", CHANGES),
         PROPERTY("Confirmed", "b", CHANGES),

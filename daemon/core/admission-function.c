@@ -38,10 +38,30 @@ static int check_driver(const PciFunctionInfo *info, const FunctionRequest *requ
                            address, info->driver[0] ? info->driver : "no driver", address);
 }
 
+/* What no VM gets, whoever asks: what the administrator has excluded, and what the host itself needs. */
+static int check_host_needs(const AdmissionView *view, const PciFunctionInfo *info, Problem *p) {
+        const FunctionPattern *excluded = policy_find_excluding(view->config->policy,
+                                                                &info->address, info->class_code);
+        const char *address = PCI_ADDRESS_STRING(&info->address);
+
+        if (excluded)
+                return problem_set(
+                        p, PROBLEM_FUNCTION_EXCLUDED,
+                        "%s is given to no VM: Exclude= of [Functions] names it (%s:%i).", address,
+                        excluded->place.file, excluded->place.line);
+        if (info->host_use[0])
+                return problem_set(p, PROBLEM_FUNCTION_IN_USE,
+                                   "%s is in use by this host (%s): give the VM another function, "
+                                   "or have the host let go of this one first.",
+                                   address, info->host_use);
+        return 0;
+}
+
 static int check_function(const AdmissionView *view, const VmContext *existing,
                           const FunctionRequest *request, const PciFunctionInfo **ret, Problem *p) {
         const PciFunctionInfo *info = inventory_find_function(view->inventory, &request->address);
         const char *address = PCI_ADDRESS_STRING(&request->address), *holder;
+        int r;
 
         if (!info)
                 return problem_set(p, PROBLEM_NO_SUCH_FUNCTION,
@@ -51,6 +71,9 @@ static int check_function(const AdmissionView *view, const VmContext *existing,
         if (info->is_bridge)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "%s is a bridge, which cannot be assigned.", address);
+        r = check_host_needs(view, info, p);
+        if (r < 0)
+                return r;
 
         holder = view->get_holder(view->userdata, &request->address);
         if (holder)

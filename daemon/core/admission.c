@@ -210,7 +210,42 @@ int admission_check_contiguous(const AdmissionView *view, const DemandSet *deman
         return 0;
 }
 
-static int decide_amounts(const AdmissionView *view, Admission *a, Problem *p) {
+int admission_check_tenant(const Config *config, const char *tenant, uid_t uid, VmTier tier,
+                           Problem *p) {
+        static const unsigned bits[_TIER_MAX] = { [TIER_HARDWARE] = TIER_BIT_HARDWARE,
+                                                  [TIER_EMULATED] = TIER_BIT_EMULATED,
+                                                  [TIER_VIRTIO] = TIER_BIT_VIRTIO };
+        const PartyPolicy *t = policy_find_tenant(config->policy, tenant);
+
+        if (!*tenant)
+                return config->require_tenant
+                               ? problem_set(p, PROBLEM_NO_SUCH_TENANT,
+                                             "The request names no tenant, and RequireTenant=yes "
+                                             "in aviommud.conf(5) wants one: give \"tenant\".")
+                               : 0;
+        /* Where there are no tenants in the configuration, a name is a name. */
+        if (!t)
+                return config->policy && config->policy->n_tenants > 0
+                               ? problem_set(p, PROBLEM_NO_SUCH_TENANT,
+                                             "There is no [Tenant %s] in aviommud.conf(5); "
+                                             "'aviommuctl policy show' lists those there are.",
+                                             tenant)
+                               : 0;
+        if (!tenant_may_be_used_by(t, uid))
+                return problem_set(p, PROBLEM_ACCESS_DENIED,
+                                   "uid %u may not act for tenant %s: Users= of [Tenant %s] in "
+                                   "aviommud.conf(5) does not name it.",
+                                   uid, tenant, tenant);
+        if (t->tiers && !(t->tiers & bits[tier]))
+                return problem_set(p, PROBLEM_TIER_NOT_ALLOWED,
+                                   "Tenant %s may not have tier \"%s\": use another, or add it to "
+                                   "Tiers= of [Tenant %s] in aviommud.conf(5).",
+                                   tenant, vm_tier_to_string(tier), tenant);
+        return 0;
+}
+
+static int decide_amounts(const AdmissionView *view, const QuotaSubject *subject, size_t n_vms,
+                          Admission *a, Problem *p) {
         size_t n_accounts;
         const LedgerAccount *accounts = ledger_get_accounts(view->ledger, &n_accounts);
         int r;
@@ -220,17 +255,24 @@ static int decide_amounts(const AdmissionView *view, Admission *a, Problem *p) {
                 if (r < 0)
                         return r;
         }
-        r = quota_decide(accounts, n_accounts, &a->demands, p);
+        r = quotas_decide(view, subject,
+                          &(QuotaWish){ n_vms, a->additions.n_functions, &a->demands }, p);
+        if (r >= 0)
+                r = quota_decide(accounts, n_accounts, &a->demands, p);
         return r < 0 ? r : admission_check_contiguous(view, &a->demands, p);
 }
 
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
                         Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
+        const QuotaSubject subject = { .tenant = request->tenant, .uid = request->uid };
         Problem tier_problem = {};
         VmContext nothing;
         int r;
 
+        r = admission_check_tenant(view->config, request->tenant, request->uid, request->tier, p);
+        if (r < 0)
+                return r;
         a.guest_domains = request->guest_domains;
         context_init(&a.additions, request->tier, request->handover);
         context_init(&nothing, request->tier, request->handover);
@@ -250,7 +292,7 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         if (r >= 0)
                 r = charge_for_vm(&a.demands, request->memory);
         if (r >= 0)
-                r = decide_amounts(view, &a, p);
+                r = decide_amounts(view, &subject, 1, &a, p);
         if (r < 0)
                 return r;
 
@@ -284,7 +326,7 @@ int admission_decide_functions(const AdmissionView *view, const VmContext *conte
         if (r >= 0)
                 r = charge_for_memory(&a.demands, memory_bytes);
         if (r >= 0)
-                r = decide_amounts(view, &a, p);
+                r = decide_amounts(view, &view->subject, 0, &a, p);
         if (r < 0)
                 return r;
 

@@ -7,6 +7,7 @@
  */
 
 #include "core/charges.h"
+#include "core/quotas.h"
 #include "core/request.h"
 
 typedef struct AdmissionView {
@@ -15,7 +16,13 @@ typedef struct AdmissionView {
         const Config *config;
         /* Who holds a function, in words ("VM demo", "a reservation"), or NULL. */
         const char *(*get_holder)(void *userdata, const PciAddress *function);
+        /* Names all that is held on anybody's account; NULL: nothing is. */
+        void (*list_holdings)(void *userdata, HoldingFound found, void *found_userdata);
         void *userdata;
+        QuotaSubject
+                subject; /* for admission_decide_functions() and quotas_decide(); of a new VM the request says it */
+        QuotaRules *
+                ret_rules; /* gets the rules that were looked at, empty before; NULL: nobody wants to know */
 } AdmissionView;
 
 /* What is to be added to a VM's context, and its price. Free with admission_done(). */
@@ -33,6 +40,11 @@ void admission_done(Admission *admission);
 /* Fills in what the request leaves out (handover), and refuses what contradicts itself. Looks at the request alone.
  * Returns 0 or -EINVAL with reterr_problem. */
 int admission_complete_request(VmRequest *request, const Config *config, Problem *reterr_problem);
+
+/* Whether the configuration lets this user have a VM of this tier on account of this tenant ("": none): 0, or a negative errno with the
+ * reason. */
+int admission_check_tenant(const Config *config, const char *tenant, uid_t uid, VmTier tier,
+                           Problem *reterr_problem);
 
 /* Decides on a new VM. Returns 0, a negative errno with reterr_problem, or -ENOMEM. */
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,

@@ -39,6 +39,7 @@ static int attach_decide(Operation *op, Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
         int r;
 
+        view.subject = vm_quota_subject(op->vm);
         attach->n_functions = op->work.n_functions;
         attach->n_viommus = op->work.n_viommus;
         op->memory = MAX(op->vm->memory, attach->memory);

@@ -56,8 +56,11 @@ static void device_id_set(DeviceIdMap *map, uint16_t bdf) {
 /* TransDevIDs share the segment's 16-bit device ids with everything that is there: functions, their aliases, the IOMMUs
  * themselves; a range is kept back for what is hot plugged later. */
 static uint64_t count_trans_devids(const HostScan *scan, uint16_t segment, DeviceIdMap *map,
-                                   uint64_t reserved) {
-        uint64_t taken = 0;
+                                   const Config *config) {
+        const SegmentPolicy *policy = policy_find_segment(config->policy, segment);
+        uint64_t taken = 0, reserved = policy && limit_is_set(&policy->hotplug_devids_reserved)
+                                               ? policy->hotplug_devids_reserved.value
+                                               : config->hotplug_devids_reserved;
 
         *map = (DeviceIdMap){};
         device_id_set(map, 0);
@@ -73,6 +76,10 @@ static uint64_t count_trans_devids(const HostScan *scan, uint16_t segment, Devic
                 for (size_t j = 0; j < f->n_aliases; j++)
                         device_id_set(map, f->aliases[j]);
         }
+        for (size_t i = 0; policy && i < policy->n_hotplug_buses; i++)
+                for (unsigned id = policy->hotplug_buses[i].first * 256U;
+                     id < (policy->hotplug_buses[i].last + 1U) * 256; id++)
+                        device_id_set(map, (uint16_t)id);
 
         for (size_t i = 0; i < ELEMENTSOF(map->words); i++)
                 taken += (uint64_t)__builtin_popcountll(map->words[i]);
@@ -99,12 +106,15 @@ static int capacity_of_iommus(Ledger *ledger, const Inventory *inventory, const 
 
         for (size_t i = 0; i < n && r >= 0; i++) {
                 const HostIommuInfo *info = &iommus[i].info;
+                const HostIommuPolicy *policy = policy_find_host_iommu(config->policy, info->index);
                 bool seen = false;
 
                 if (info->vendor != IOMMU_VENDOR_AMD)
                         continue;
                 r = ledger_set_capacity(ledger, RESOURCE_INSTANCES, info->index,
-                                        config->instances_per_iommu);
+                                        policy && limit_is_set(&policy->instances)
+                                                ? policy->instances.value
+                                                : config->instances_per_iommu);
                 for (size_t j = 0; j < i; j++)
                         seen |= iommus[j].info.vendor == IOMMU_VENDOR_AMD &&
                                 iommus[j].info.address.segment == info->address.segment;
@@ -112,10 +122,18 @@ static int capacity_of_iommus(Ledger *ledger, const Inventory *inventory, const 
                         r = ledger_set_capacity(
                                 ledger, RESOURCE_TRANS_DEVIDS, info->address.segment,
                                 count_trans_devids(inventory_get_scan(inventory),
-                                                   info->address.segment, map,
-                                                   config->hotplug_devids_reserved));
+                                                   info->address.segment, map, config));
         }
         return r;
+}
+
+static uint64_t contiguous_memory_of(const NodeInfo *node, const Config *config) {
+        const NodePolicy *policy = policy_find_node(config->policy, node->node);
+
+        return node->total_bytes / 100 *
+               (policy && limit_is_set(&policy->contiguous_memory_percent)
+                        ? policy->contiguous_memory_percent.value
+                        : config->contiguous_memory_per_node_percent);
 }
 
 int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *config) {
@@ -131,8 +149,7 @@ int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *co
                 r = capacity_of_iommus(ledger, inventory, config, map);
         for (size_t i = 0; i < scan->n_nodes && r >= 0; i++)
                 r = ledger_set_capacity(ledger, RESOURCE_CONTIGUOUS_MEMORY, scan->nodes[i].node,
-                                        scan->nodes[i].total_bytes / 100 *
-                                                config->contiguous_memory_per_node_percent);
+                                        contiguous_memory_of(scan->nodes + i, config));
         if (r >= 0)
                 r = ledger_set_capacity(ledger, RESOURCE_DOMAIN_IDS, 0,
                                         HOST_DOMAIN_IDS - config->domain_ids_reserved);

@@ -6,9 +6,9 @@
  * functions serve the grant and the return, so what comes back is what was taken.
  */
 
+#include "config/config.h"
 #include "inventory/inventory.h"
 #include "ledger/ledger.h"
-#include "policy/config.h"
 #include "vm/context.h"
 
 /* Contiguous memory behind one instance: device and domain tables. Spec: 48882, DevID and DomID mapping tables (1 MiB and

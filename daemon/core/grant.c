@@ -247,6 +247,7 @@ static int new_vm(Manager *m, const VmRequest *request, uid_t owner_uid, Vm **re
                 return r;
 
         vm->owner_uid = owner_uid;
+        memcpy(vm->tenant, request->tenant, sizeof(vm->tenant));
         vm->memory = request->memory;
         context_init(&vm->context, request->tier, request->handover);
         r = manager_link_vm(m, vm);
@@ -275,6 +276,7 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
         Vm *vm = NULL;
         int r;
 
+        request->uid = owner_uid;
         r = check_request(m, request, p);
         if (r >= 0)
                 r = new_vm(m, request, owner_uid, &vm, p);

@@ -23,11 +23,14 @@ void manager_remove_vm(Manager *m, Vm *vm);
 /* What the deciders see; the functions of m->deciding_for count as free. */
 AdmissionView manager_get_view(Manager *m);
 
+/* On whose account the VM is. */
+QuotaSubject vm_quota_subject(const Vm *vm);
+
 /* What the host has, the configuration allows and the service manager keeps, into the ledger. Returns 0 or -ENOMEM. */
 int manager_update_capacity(Manager *m);
 
-/* Takes another configuration, or stays with the one before. Returns 0 or -ENOMEM. */
-int manager_set_config(Manager *m, const Config *config);
+/* Takes another configuration over (*config has no policy any more), or stays with the one before. Returns 0 or -ENOMEM. */
+int manager_set_config(Manager *m, Config *config);
 
 void manager_notify_vm(Vm *vm);
 void manager_notify_capacity(Manager *m);
@@ -72,6 +75,8 @@ void reservation_ended(Manager *m, sd_id128_t token, uid_t uid, ReservationEnd e
 
 /* The refusal for a token or id that is not there (any more). */
 int reservation_refuse(const Manager *m, const char *name, uid_t uid, Problem *reterr_problem);
+/* Names what reservations hold, for quotas. */
+void reservations_list_holdings(const Manager *m, HoldingFound found, void *userdata);
 
 /* ---- records (records.c) ---- */
 

@@ -4,6 +4,7 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
+#include "core/policy-host.h"
 
 /* ---- the VMs, sorted by UUID ---- */
 
@@ -98,12 +99,46 @@ static const char *get_holder(void *userdata, const PciAddress *function) {
         return "a probe of the kernel level";
 }
 
+/* What the VM holds, with what the operation in flight has been charged. Its functions are told by their claims. */
+static void list_vm(const Vm *vm, HoldingFound found, void *userdata) {
+        Holding h = { .tenant = vm->tenant, .uid = vm->owner_uid, .vm = vm };
+        const Receipt *more = vm->operation ? vm->operation->receipt : NULL;
+
+        h.n_vms = vm->receipt || more;
+        h.receipt = vm->receipt;
+        found(userdata, &h);
+        if (!more)
+                return;
+        h.n_vms = 0;
+        h.receipt = more;
+        found(userdata, &h);
+}
+
+static void list_holdings(void *userdata, HoldingFound found, void *found_userdata) {
+        const Manager *m = userdata;
+
+        for (size_t i = 0; i < m->n_vms; i++)
+                list_vm(m->vms[i], found, found_userdata);
+        for (const Claim *claim = m->claims; claim; claim = claim->hh.next)
+                if (claim->vm)
+                        found(found_userdata, &(Holding){ .tenant = claim->vm->tenant,
+                                                          .uid = claim->vm->owner_uid,
+                                                          .vm = claim->vm,
+                                                          .n_functions = 1 });
+        reservations_list_holdings(m, found, found_userdata);
+}
+
+QuotaSubject vm_quota_subject(const Vm *vm) {
+        return (QuotaSubject){ .tenant = vm->tenant, .uid = vm->owner_uid, .vm = vm };
+}
+
 AdmissionView manager_get_view(Manager *m) {
         return (AdmissionView){
                 .inventory = m->inventory,
                 .ledger = m->ledger,
                 .config = &m->config,
                 .get_holder = get_holder,
+                .list_holdings = list_holdings,
                 .userdata = m,
         };
 }
@@ -136,7 +171,7 @@ int manager_update_capacity(Manager *m) {
         return capacity_update(m->ledger, m->inventory, &config);
 }
 
-int manager_set_config(Manager *m, const Config *config) {
+int manager_set_config(Manager *m, Config *config) {
         Config before = m->config;
         int r;
 
@@ -145,17 +180,28 @@ int manager_set_config(Manager *m, const Config *config) {
         if (r < 0) {
                 m->config = before;
                 (void)manager_update_capacity(m); /* the accounts are all there */
+                return r;
         }
-        return r;
+        config->policy = NULL;
+        config_done(&before);
+        return 0;
+}
+
+static void on_policy_problem(void *userdata, const char *text) {
+        log_config_warning(userdata, true, text);
+}
+
+static void log_policy_problems(const Manager *m) {
+        policy_check_host(&m->config, m->inventory, m->ledger, on_policy_problem, NULL);
 }
 
 int manager_reload(Manager *m, Problem *reterr_problem) {
-        Config config;
+        _cleanup_(config_done) Config config = {};
         int r;
 
         config_init(&config);
         if (m->config_file) {
-                r = config_read_file(&config, m->config_file, reterr_problem);
+                r = config_load(m->config_file, log_config_warning, NULL, &config, reterr_problem);
                 if (r < 0 && r != -ENOENT)
                         return r;
         }
@@ -164,16 +210,16 @@ int manager_reload(Manager *m, Problem *reterr_problem) {
         if (r < 0)
                 return r;
         log_event(LOG_INFO, MESSAGE_CONFIG_READ, NULL, "The configuration has been read again.");
+        log_policy_problems(m);
         manager_notify_capacity(m);
         if (m->observer.host_changed)
                 m->observer.host_changed(m->observer.userdata); /* tiers may have come or gone */
         return 0;
 }
 
-int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
-                    Problem *reterr_problem) {
+static int plan_vm(Manager *m, const AdmissionView *view, VmRequest *request, uid_t uid,
+                   Admission *ret, Problem *reterr_problem) {
         Reservation *reservation;
-        AdmissionView view = manager_get_view(m);
         const Vm *vm;
         int r;
 
@@ -191,9 +237,26 @@ int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
                 r = reservation_take(m, request->reservation, uid, &reservation, reterr_problem);
         if (r < 0)
                 return r;
-        r = admission_decide_vm(&view, request, ret, reterr_problem);
+        r = admission_decide_vm(view, request, ret, reterr_problem);
         reservation_put_back(reservation);
         return r;
+}
+
+int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
+                    QuotaRules *ret_rules, Problem *reterr_problem) {
+        const QuotaSubject subject = { .tenant = request->tenant, .uid = uid };
+        const DemandSet nothing = {};
+        AdmissionView view = manager_get_view(m);
+        int r, q = 0;
+
+        request->uid = uid;
+        view.ret_rules = ret_rules;
+        r = plan_vm(m, &view, request, uid, ret, reterr_problem);
+        /* Where it ended before it came to the amounts, those that are known. */
+        if (ret_rules && ret_rules->n_rules == 0)
+                q = quotas_list(&view, &subject, &(QuotaWish){ 1, request->n_functions, &nothing },
+                                ret_rules);
+        return q < 0 ? q : r;
 }
 
 void manager_report_vms(Manager *m, const sd_id128_t *uuids, size_t n_uuids) {
@@ -228,6 +291,8 @@ static int first_scan(Manager *m) {
         if (r >= 0)
                 r = manager_update_capacity(m);
         m->ledger_generation = ledger_get_generation(m->ledger);
+        if (r >= 0)
+                log_policy_problems(m);
         return r;
 }
 
@@ -256,7 +321,8 @@ int manager_new(sd_event *event, const ManagerGround *ground, const Config *conf
         if (r >= 0)
                 r = hotplug_start(m);
         if (r < 0) {
-                m->kernel = NULL; /* still the caller's */
+                m->config.policy = NULL; /* still the caller's */
+                m->kernel = NULL;
                 m->records = NULL;
                 m->fdstore = NULL;
                 return r;
@@ -307,6 +373,7 @@ Manager *manager_free(Manager *m) {
         free(m->stale);
         unstore_free_all(m);
         free(m->config_file);
+        config_done(&m->config);
         sd_event_unref(m->event);
         free(m);
         return NULL;

@@ -10,11 +10,11 @@
 
 #include <systemd/sd-event.h>
 
+#include "config/config.h"
 #include "core/admission.h"
 #include "core/workers.h"
 #include "inventory/inventory.h"
 #include "ledger/ledger.h"
-#include "policy/config.h"
 #include "state/fdstore.h"
 #include "state/store.h"
 #include "vm/operation.h"
@@ -84,7 +84,7 @@ struct Manager {
         StateStore *records;
         FdStore *fdstore;
         Config config;
-        char *config_file; /* for manager_reload(), NULL: none */
+        char *config_file; /* for manager_reload(), a file or a root folder; NULL: none */
         Inventory *inventory;
         Ledger *ledger;
         Workers *workers;
@@ -118,7 +118,7 @@ struct Manager {
         bool stopping;
 };
 
-/* Makes the manager and takes *ground over; on failure it is still the caller's. Scans the host once, so that it can answer at once. */
+/* Makes the manager and takes *ground over, and what @config owns; on failure both are still the caller's. Scans the host once, so that it can answer at once. */
 int manager_new(sd_event *event, const ManagerGround *ground, const Config *config,
                 const char *config_file, Manager **ret);
 
@@ -144,8 +144,9 @@ size_t manager_first_after(const Manager *m, sd_id128_t uuid);
 int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const char *caller,
                       OperationAnswer answer, void *userdata, Problem *reterr_problem);
 
-/* Decides as manager_create_vm() would, on the inventory as it is. *request is completed. */
-int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
+/* Decides as manager_create_vm() would, on the inventory as it is. *request is completed. @ret_rules (empty before, NULL: not
+ * wanted) gets the quotas and reserves that apply to it, also when it is refused. */
+int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret, QuotaRules *ret_rules,
                     Problem *reterr_problem);
 
 /* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too

@@ -83,8 +83,10 @@ static int map_decide(Operation *op, Problem *p) {
         MemoryOperation *map = container_of(op, MemoryOperation, op);
         Vm *vm = op->vm;
         Manager *m = vm->manager;
+        const AdmissionView view = manager_get_view(m);
+        const QuotaSubject subject = vm_quota_subject(vm);
         _cleanup_(demand_set_done) DemandSet demands = {};
-        char subject[24];
+        char where[24];
         int r;
 
         r = check_daemon_handover(op, p);
@@ -102,12 +104,14 @@ static int map_decide(Operation *op, Problem *p) {
         r = memory_charge_excess(&demands, vm, op->work.mapped_bytes,
                                  op->work.mapped_bytes + map->mapping.length);
         if (r >= 0)
+                r = quotas_decide(&view, &subject, &(QuotaWish){ .demands = &demands }, p);
+        if (r >= 0)
                 r = ledger_charge(m->ledger, &demands, &op->receipt, p);
         if (r >= 0)
                 r = context_add_mapping(&op->work, map->mapping.iova, map->mapping.length);
         if (r == -EEXIST) {
-                (void)snprintf(subject, sizeof(subject), "0x%" PRIx64, map->mapping.iova);
-                r = kernel_refusal(p, STEP_MAP, subject, r);
+                (void)snprintf(where, sizeof(where), "0x%" PRIx64, map->mapping.iova);
+                r = kernel_refusal(p, STEP_MAP, where, r);
         }
         return r;
 }

@@ -6,6 +6,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/pci-address.h"
+#include "base/tenant.h"
 #include "vm/vm-types.h"
 
 typedef struct FunctionRequest {
@@ -19,7 +20,9 @@ typedef struct FunctionRequest {
 
 typedef struct VmRequest {
         sd_id128_t uuid;
-        char *name; /* NULL: the UUID */
+        char *name;               /* NULL: the UUID */
+        uid_t uid;                /* who asks */
+        char tenant[TENANT_SIZE]; /* "": none */
         bool has_tier;
         VmTier tier;
         bool has_handover;

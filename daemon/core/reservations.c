@@ -20,6 +20,7 @@ struct Reservation {
         Manager *manager;
         sd_id128_t token;
         uid_t uid;
+        char tenant[TENANT_SIZE]; /* "": none */
         Receipt *receipt;
         VmContext functions;    /* what it claims */
         bool taken;             /* by a CreateVm in flight */
@@ -46,6 +47,7 @@ static int reservation_write(const Reservation *reservation) {
         (void)snprintf(record.tier, sizeof(record.tier), "%s", vm_tier_to_string(ctx->tier));
         (void)snprintf(record.handover, sizeof(record.handover), "%s",
                        vm_handover_to_string(ctx->handover));
+        memcpy(record.tenant, reservation->tenant, sizeof(record.tenant));
         record.functions = new0(PciAddress, MAX(ctx->n_functions, (size_t)1));
         if (!record.functions)
                 return -ENOMEM;
@@ -99,6 +101,21 @@ static Reservation *reservation_free(Reservation *reservation) {
 static void reservation_end(Reservation *reservation, ReservationEnd end) {
         reservation_ended(reservation->manager, reservation->token, reservation->uid, end);
         reservation_free(reservation);
+}
+
+void reservations_list_holdings(const Manager *m, HoldingFound found, void *userdata) {
+        for (const Reservation *r = m->reservations; r; r = r->next) {
+                bool decided_for = r->taken && m->deciding_for == r;
+
+                if (r->taken && !decided_for) /* the VM has it */
+                        continue;
+                found(userdata, &(Holding){ .tenant = r->tenant,
+                                            .uid = r->uid,
+                                            .n_vms = 1,
+                                            .n_functions = r->functions.n_functions,
+                                            .receipt = r->receipt,
+                                            .held = decided_for });
+        }
 }
 
 void reservations_free_all(Manager *m) {
@@ -265,8 +282,8 @@ static int check_reserve(const Manager *m, const VmRequest *request, uint64_t tt
         if (request->name || request->reservation || request->prepared ||
             request->leash_pidfd >= 0 || request->leash != LEASH_PIDFD)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
-                                   "A reservation has tier, handover, functions, memory and "
-                                   "guest-domains, nothing else.");
+                                   "A reservation has tier, handover, functions, memory, "
+                                   "guest-domains and tenant, nothing else.");
         if (ttl_usec < TTL_MIN_USEC || ttl_usec > TTL_MAX_USEC)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "The time to live is to be from one second to one day.");
@@ -278,7 +295,8 @@ static int check_reserve(const Manager *m, const VmRequest *request, uint64_t tt
 }
 
 /* Takes *functions and *receipt over. Fails without a trace. */
-static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t deadline_usec,
+static int reservation_new(Manager *m, sd_id128_t token, uid_t uid,
+                           const char tenant[static TENANT_SIZE], uint64_t deadline_usec,
                            VmContext *functions, Receipt **receipt, Reservation **ret) {
         Reservation *reservation = new0(Reservation, 1), **place;
         int r;
@@ -288,6 +306,7 @@ static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t dea
         *reservation = (Reservation){
                 .manager = m, .token = token, .uid = uid, .deadline_usec = deadline_usec
         };
+        memcpy(reservation->tenant, tenant, sizeof(reservation->tenant));
         r = sd_event_add_time(m->event, &reservation->expiry, CLOCK_MONOTONIC, deadline_usec, 0,
                               on_expiry, reservation);
         if (r >= 0)
@@ -311,8 +330,8 @@ static int reservation_new(Manager *m, sd_id128_t token, uid_t uid, uint64_t dea
         return 0;
 }
 
-static int reserve(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid, Reservation **ret,
-                   Problem *p) {
+static int reserve(Manager *m, const VmRequest *request, Admission *a, uint64_t ttl_usec,
+                   Reservation **ret, Problem *p) {
         Receipt *receipt = NULL;
         sd_id128_t token;
         uint64_t now;
@@ -324,7 +343,8 @@ static int reserve(Manager *m, Admission *a, uint64_t ttl_usec, uid_t uid, Reser
         if (r >= 0)
                 r = ledger_charge(m->ledger, &a->demands, &receipt, p);
         if (r >= 0)
-                r = reservation_new(m, token, uid, now + ttl_usec, &a->additions, &receipt, ret);
+                r = reservation_new(m, token, request->uid, request->tenant, now + ttl_usec,
+                                    &a->additions, &receipt, ret);
         receipt_done(receipt);
         if (r < 0)
                 return r;
@@ -347,7 +367,8 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
         context_init(&functions, TIER_HARDWARE, HANDOVER_NONE);
         if (vm_tier_from_string(record->tier, &tier) < 0 ||
-            vm_handover_from_string(record->handover, &handover) < 0)
+            vm_handover_from_string(record->handover, &handover) < 0 ||
+            (record->tenant[0] && !tenant_is_valid(record->tenant)))
                 return -EBADMSG;
         context_init(&functions, tier, handover);
         r = demand_set_load(record->charges, record->n_charges, &charges);
@@ -377,8 +398,8 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
         r = ledger_restore(m->ledger, &charges, &receipt);
         if (r >= 0)
-                r = reservation_new(m, token, record->uid, record->deadline_usec, &functions,
-                                    &receipt, &reservation);
+                r = reservation_new(m, token, record->uid, record->tenant, record->deadline_usec,
+                                    &functions, &receipt, &reservation);
         receipt_done(receipt);
         return r;
 }
@@ -390,6 +411,7 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
         Reservation *reservation;
         int r;
 
+        request->uid = uid;
         r = check_reserve(m, request, ttl_usec, p);
         if (r >= 0)
                 r = admission_complete_request(request, &m->config, p);
@@ -398,7 +420,7 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
         if (r >= 0)
                 r = record_check_newer(m, p);
         if (r >= 0)
-                r = reserve(m, &a, ttl_usec, uid, &reservation, p);
+                r = reserve(m, request, &a, ttl_usec, &reservation, p);
         if (r < 0)
                 return r;
 

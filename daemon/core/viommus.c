@@ -27,6 +27,7 @@ static int create_decide(Operation *op, Problem *p) {
         ViommuOperation *create = container_of(op, ViommuOperation, op);
         Manager *m = op->vm->manager;
         AdmissionView view = manager_get_view(m);
+        const QuotaSubject subject = vm_quota_subject(op->vm);
         const HostIommu *iommu = inventory_find_iommu(m->inventory, create->host_iommu);
         _cleanup_(demand_set_done) DemandSet demands = {};
         ContextViommu v;
@@ -53,6 +54,8 @@ static int create_decide(Operation *op, Problem *p) {
         r = charge_for_viommu(&demands, &v, op->vm->guest_domains);
         if (r >= 0)
                 r = admission_check_contiguous(&view, &demands, p);
+        if (r >= 0)
+                r = quotas_decide(&view, &subject, &(QuotaWish){ .demands = &demands }, p);
         if (r >= 0)
                 r = ledger_charge(m->ledger, &demands, &op->receipt, p);
         return r < 0 ? r : context_add_viommu(&op->work, &v);

@@ -60,6 +60,8 @@ typedef struct PciFunctionInfo {
         uint32_t numa_node;
         uint32_t cdev;   /* N of /dev/vfio/devices/vfioN, KERNEL_NONE without one */
         char driver[32]; /* "" when none is bound */
+        char host_use
+                [64]; /* what the host itself needs it for now, "nvme0n1p2 is mounted on /"; "": nothing known */
         uint16_t vendor_id, device_id;
         uint32_t class_code; /* 24 bits */
         /* Further requester ids under which its DMA may appear (PCI aliases, IVRS aliases), in its own segment. */

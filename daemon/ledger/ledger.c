@@ -105,6 +105,16 @@ int demand_set_add_all(DemandSet *set, const DemandSet *other) {
         return 0;
 }
 
+uint64_t demand_set_get_amount(const DemandSet *set, ResourceKind kind, uint32_t scope) {
+        uint64_t amount = 0;
+
+        for (size_t i = 0; i < set->n_demands; i++)
+                if (set->demands[i].kind == kind &&
+                    (scope == RESOURCE_SCOPE_ANY || set->demands[i].scope == scope))
+                        amount += set->demands[i].amount;
+        return amount;
+}
+
 void demand_set_done(DemandSet *set) {
         free(set->demands);
         *set = (DemandSet){};
@@ -353,17 +363,6 @@ Receipt *receipt_done(Receipt *receipt) {
         return NULL;
 }
 
-uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope) {
-        uint64_t amount = 0;
-
-        for (; receipt; receipt = receipt->next) {
-                const Demand *d = demand_set_find(&receipt->holds, kind, scope);
-
-                amount += d ? d->amount : 0;
-        }
-        return amount;
-}
-
 int receipt_get_demands(const Receipt *receipt, DemandSet *set) {
         for (; receipt; receipt = receipt->next) {
                 int r = demand_set_add_all(set, &receipt->holds);
@@ -372,4 +371,12 @@ int receipt_get_demands(const Receipt *receipt, DemandSet *set) {
                         return r;
         }
         return 0;
+}
+
+uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope) {
+        uint64_t amount = 0;
+
+        for (; receipt; receipt = receipt->next)
+                amount += demand_set_get_amount(&receipt->holds, kind, scope);
+        return amount;
 }

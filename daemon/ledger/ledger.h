@@ -105,8 +105,12 @@ void receipt_resume(Receipt *receipt);
 Receipt *receipt_done(Receipt *receipt);
 DEFINE_CLEANUP(Receipt, receipt_done);
 
-/* How much of a resource @receipt holds; NULL holds nothing. */
-uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope);
-
 /* Adds what @receipt holds to @set. Returns 0 or -ENOMEM. */
 int receipt_get_demands(const Receipt *receipt, DemandSet *set);
+
+/* How much of one resource @receipt (NULL: nothing) holds, also while it is suspended. RESOURCE_SCOPE_ANY: of all scopes together. */
+#define RESOURCE_SCOPE_ANY UINT32_MAX
+uint64_t receipt_get_amount(const Receipt *receipt, ResourceKind kind, uint32_t scope);
+
+/* The same of a set. */
+uint64_t demand_set_get_amount(const DemandSet *set, ResourceKind kind, uint32_t scope);

@@ -86,3 +86,48 @@ int quota_decide(const LedgerAccount *accounts, size_t n_accounts, const DemandS
         }
         return 0;
 }
+
+/* ---- what the administrator allows ---- */
+
+static int refuse_rule(const QuotaRule *rule, uint64_t available, Problem *p) {
+        unsigned shift = rule->in_mib ? 20 : 0;
+        const char *unit = rule->in_mib ? "MiB of " : "";
+        uint64_t wanted = rule->wanted >> shift, used = rule->used >> shift,
+                 limit = rule->limit >> shift;
+
+        switch (rule->party) {
+        case QUOTA_OF_VM:
+                return problem_set_amounts(
+                        p, PROBLEM_QUOTA_EXCEEDED, rule->wanted, available,
+                        "Wanted %" PRIu64 " %s%s more for the VM, which has %" PRIu64
+                        " of the %" PRIu64 " that a VM may have: ask for less, or raise %s= of "
+                        "[%s] in aviommud.conf(5).",
+                        wanted, unit, rule->what, used, limit, rule->key, rule->section);
+        case QUOTA_OF_RESERVES:
+                return problem_set_amounts(
+                        p, PROBLEM_QUOTA_EXCEEDED, rule->wanted, available,
+                        "Wanted %" PRIu64 " %s%s (%s), %" PRIu64 " are in use of the %" PRIu64
+                        " that are not kept for other tenants: release a VM, or lower their %s= in "
+                        "aviommud.conf(5).",
+                        wanted, unit, rule->what, rule->scope, used, limit, rule->key);
+        default:
+                return problem_set_amounts(
+                        p, PROBLEM_QUOTA_EXCEEDED, rule->wanted, available,
+                        "Wanted %" PRIu64 " %s%s more for [%s], which has %" PRIu64
+                        " of the %" PRIu64 " that it may have: release one of its VMs, or raise "
+                        "%s= in aviommud.conf(5).",
+                        wanted, unit, rule->what, rule->section, used, limit, rule->key);
+        }
+}
+
+int quota_check(const QuotaRule *rules, size_t n_rules, Problem *reterr_problem) {
+        for (size_t i = 0; i < n_rules; i++) {
+                const QuotaRule *rule = rules + i;
+                uint64_t available = rule->limit > rule->used ? rule->limit - rule->used : 0;
+
+                available = MAX(available, rule->held);
+                if (rule->wanted > available)
+                        return refuse_rule(rule, available, reterr_problem);
+        }
+        return 0;
+}

@@ -116,6 +116,8 @@ static char *put_struct(char *p, const JsonTable *table, const void *object) {
         const char *before = "{\"";
 
         for (const JsonField *f = table->fields; f < table->fields + table->n_fields; f++) {
+                if (f->optional && !*((const char *)object + f->offset))
+                        continue;
                 p = put(put(put(p, before), f->name), "\":");
                 p = put_value(p, f, object);
                 before = ",\"";
@@ -341,14 +343,27 @@ static void read_value(Reader *reader, const JsonField *field, void *object) {
         }
 }
 
+/* Whether this member comes next. */
+static bool is_next(const Reader *reader, const JsonField *field) {
+        const char *name = reader->at + strlen(",\"");
+        size_t left = (size_t)(reader->end - reader->at), n = strlen(field->name);
+
+        return left > n + strlen(",\"\":") && memcmp(reader->at, ",\"", 2) == 0 &&
+               memcmp(name, field->name, n) == 0 && name[n] == '"';
+}
+
 static void read_struct(Reader *reader, const JsonTable *table, void *object) {
         const char *before = "{\"";
 
         for (const JsonField *f = table->fields; f < table->fields + table->n_fields; f++) {
+                if (f->optional && !is_next(reader, f))
+                        continue;
                 expect(reader, before);
                 expect(reader, f->name);
                 expect(reader, "\":");
                 read_value(reader, f, object);
+                if (f->optional && !*((char *)object + f->offset)) /* it would be left out */
+                        reader_fail(reader, -EBADMSG);
                 before = ",\"";
         }
         expect(reader, "}");

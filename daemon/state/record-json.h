@@ -4,7 +4,7 @@
 /*
  * Plain structs as one line of JSON, by tables of their members. Private to this room.
  *
- * There is one way only to write a struct: members in the table's order, no space, numbers in
+ * There is one way only to write a struct: members in the table's order (an optional one not at all when it is empty), no space, numbers in
  * decimal without leading zeros. Nothing else is read, so what was read and is written again is the
  * same text, byte for byte; a member that is missing, unknown, twice there or elsewhere is an
  * error, and so is a number that does not fit. This is narrower than what a JSON library reads
@@ -37,6 +37,7 @@ typedef struct JsonField {
         size_t size; /* of the member */
         const JsonTable *items;
         size_t count_offset;
+        bool optional; /* a text that is left out when it is empty; never the first of its struct */
 } JsonField;
 
 struct JsonTable {
@@ -62,6 +63,15 @@ struct JsonTable {
                 .kind = JSON_KIND(type, member),                                                   \
                 .offset = offsetof(type, member),                                                  \
                 .size = sizeof(((type *)0)->member),                                               \
+        }
+/* A text that records of older versions do not have. */
+#define JSON_FIELD_OPTIONAL(type, member)                                                          \
+        {                                                                                          \
+                .name = #member,                                                                   \
+                .kind = JSON_TEXT,                                                                 \
+                .offset = offsetof(type, member),                                                  \
+                .size = sizeof(((type *)0)->member),                                               \
+                .optional = true,                                                                  \
         }
 /* A list, counted by the member n_@member. */
 #define JSON_FIELD_LIST(type, member, table)                                                       \

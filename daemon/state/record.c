@@ -49,13 +49,13 @@ uint64_t record_checksum(const char *text, size_t length) {
 }
 
 /* Writes the first line, for @length bytes at @rest. Returns how long it is. */
-static size_t header_format(sd_id128_t boot_id, const char *rest, size_t length,
+static size_t header_format(int version, sd_id128_t boot_id, const char *rest, size_t length,
                             char buf[static HEADER_SIZE]) {
         uint64_t sum = CHECKSUM_INITIAL;
         int n;
 
-        n = snprintf(buf, HEADER_SIZE, WORD "%i %s %zu ", RECORD_VERSION,
-                     SD_ID128_TO_STRING(boot_id), length);
+        n = snprintf(buf, HEADER_SIZE, WORD "%i %s %zu ", version, SD_ID128_TO_STRING(boot_id),
+                     length);
         sum = checksum(checksum(sum, buf, (size_t)n), rest, length);
         n += snprintf(buf + n, HEADER_SIZE - (size_t)n, "%016" PRIx64 "\n", sum);
         return (size_t)n;
@@ -72,7 +72,7 @@ int record_seal(sd_id128_t boot_id, const char *body, char **ret, size_t *ret_le
         rest = text + HEADER_SIZE;
         memcpy(rest, body, length);
         rest[length - 1] = '\n';
-        header_length = header_format(boot_id, rest, length, text);
+        header_length = header_format(RECORD_VERSION, boot_id, rest, length, text);
         memmove(text + header_length, rest, length);
         text[header_length + length] = '\0';
 
@@ -119,7 +119,8 @@ RecordVerdict record_open(const char *text, size_t length, sd_id128_t boot_id,
         rest_length = length - (size_t)(rest - text);
         memcpy(id, text + word_length + 2, 32);
         if (sd_id128_from_string(id, &boot) < 0 ||
-            header_format(boot, rest, rest_length, header) != (size_t)(rest - text) ||
+            header_format(text[word_length] - '0', boot, rest, rest_length, header) !=
+                    (size_t)(rest - text) ||
             memcmp(header, text, (size_t)(rest - text)) != 0)
                 return RECORD_DAMAGED;
 

@@ -17,6 +17,7 @@ static const JsonField fields[] = {
         JSON_FIELD(ReservationRecord, handover),
         JSON_FIELD_LIST(ReservationRecord, functions, function_table),
         JSON_FIELD_LIST(ReservationRecord, charges, record_charge_table),
+        JSON_FIELD_OPTIONAL(ReservationRecord, tenant),
 };
 
 static const JsonTable table = JSON_TABLE(ReservationRecord, fields);

@@ -14,6 +14,7 @@ typedef struct ReservationRecord {
         size_t n_functions;
         RecordCharge *charges;
         size_t n_charges;
+        char tenant[RECORD_TENANT_SIZE]; /* "": none */
 } ReservationRecord;
 
 /* Zero-initialize; frees the lists. */

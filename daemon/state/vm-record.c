@@ -63,6 +63,7 @@ static const JsonField fields[] = {
         JSON_FIELD_LIST(VmRecord, viommus, viommu_table),
         JSON_FIELD_LIST(VmRecord, mappings, mapping_table),
         JSON_FIELD_LIST(VmRecord, charges, record_charge_table),
+        JSON_FIELD_OPTIONAL(VmRecord, tenant),
 };
 
 static const JsonTable table = JSON_TABLE(VmRecord, fields);

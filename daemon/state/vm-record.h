@@ -15,6 +15,7 @@
 
 #include "base/macro.h"
 #include "base/pci-address.h"
+#include "base/tenant.h"
 
 typedef struct RecordFunction {
         PciAddress address;
@@ -48,6 +49,7 @@ typedef struct RecordMapping {
 #define RECORD_NAME_SIZE   129
 #define RECORD_CALLER_SIZE 256 /* a bus name */
 #define RECORD_REASON_SIZE 512
+#define RECORD_TENANT_SIZE TENANT_SIZE
 
 typedef struct RecordCharge {
         char resource[RECORD_WORD_SIZE];
@@ -81,6 +83,7 @@ typedef struct VmRecord {
         size_t n_mappings;
         RecordCharge *charges;
         size_t n_charges;
+        char tenant[RECORD_TENANT_SIZE]; /* "": none */
 } VmRecord;
 
 /* Zero-initialize; frees the lists. */

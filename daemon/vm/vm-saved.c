@@ -125,6 +125,7 @@ int vm_save(const VmSnapshot *s, VmRecord *ret) {
         word_copy(record.handover, sizeof(record.handover), vm_handover_to_string(ctx->handover));
         word_copy(record.leash, sizeof(record.leash), leash_kind_to_string(s->leash));
         word_copy(record.leash_caller, sizeof(record.leash_caller), s->leash_caller ?: "");
+        word_copy(record.tenant, sizeof(record.tenant), vm->tenant);
 
         r = lists_save(ctx, &record);
         if (r >= 0)
@@ -236,13 +237,14 @@ int vm_load(Manager *manager, sd_event *event, LeashEnded ended, const VmRecord 
             vm_state_from_string(record->state, &saved.state) < 0 ||
             leash_kind_from_string(record->leash, &saved.leash) < 0 ||
             (record->end_reason[0] && !vm_end_reason_find(record->end_reason)) ||
-            saved.state == VM_RELEASED)
+            (record->tenant[0] && !tenant_is_valid(record->tenant)) || saved.state == VM_RELEASED)
                 return -EBADMSG;
 
         r = vm_new(manager, event, record->uuid, record->name, ended, &vm);
         if (r < 0)
                 return r;
         vm->owner_uid = record->owner_uid;
+        memcpy(vm->tenant, record->tenant, sizeof(vm->tenant));
         vm->memory = record->memory;
         vm->guest_domains = record->guest_domains;
         vm->end_reason = vm_end_reason_find(record->end_reason);

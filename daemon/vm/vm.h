@@ -13,6 +13,7 @@
 #include <systemd/sd-id128.h>
 
 #include "base/hash.h"
+#include "base/tenant.h"
 #include "ledger/ledger.h"
 #include "vm/context.h"
 #include "vm/leash.h"
@@ -29,6 +30,7 @@ typedef struct Vm {
         char *name;
         char *title; /* "VM name", for sentences */
         uid_t owner_uid;
+        char tenant[TENANT_SIZE]; /* "": none */
 
         VmState state;
         char state_reason[sizeof(((Problem *)0)->text)];

@@ -203,6 +203,7 @@ static void append_vm(Mock *mock, sd_bus_message *r, bool first) {
         append_property(r, "StateReason", "s",
                         first ? "" : "The iommufd is still open in process 4711.");
         append_property(r, "OwnerUid", "u", 1000U);
+        append_property(r, "Tenant", "s", first ? "acme" : "");
         append_property(r, "Leash", "s", first && !is_free(mock) ? "pidfd" : "none");
         /* Some time after the machine was started, or far from it: the output shows no number of seconds then. */
         append_property(r, "LeashDeadlineUSec", "t", first ? UINT64_C(0) : UINT64_C(1));
@@ -461,6 +462,12 @@ static int on_plan(Mock *mock, sd_bus_message *m) {
                 append_property(r, "wanted", "t", UINT64_MAX);
                 append_property(r, "available", "t", UINT64_C(1));
         }
+        if (strstr(name, "limited") || strstr(name, "QuotaExceeded"))
+                append_property(r, "limits", "a(sssttt)", 3, "Vm", "MaxPinnedMemory", "host",
+                                UINT64_C(8) << 30, UINT64_C(0), UINT64_C(4) << 30, "Tenant acme",
+                                "MaxInstances", "host", UINT64_C(4), UINT64_C(3), UINT64_C(2), "",
+                                "ReservedInstances", "ivhd0", UINT64_C(60), UINT64_C(9),
+                                UINT64_C(1));
         (void)sd_bus_message_close_container(r);
         return sd_bus_send(mock->bus, r, NULL);
 }

@@ -368,11 +368,52 @@ test_exec() {
         says "exec: denied" 5 "[AccessDenied]" exec $uuid2 -- true '{iommufd}'
 }
 
+# check and show read files and want no daemon; explain asks one.
+test_policy() {
+        local etc=$tmp/root/etc/aviommu
+
+        mock_stop
+        mkdir -p "$etc/aviommud.conf.d" "$tmp/root/usr/lib/aviommu/aviommud.conf.d" "$tmp/root/run/aviommud/aviommud.conf.d"
+        says "policy: nothing there" 0 "can be used: 0 file(s) read" policy check "$tmp/root"
+        says "policy: no such file" 3 "There is no $tmp/none" policy check "$tmp/none"
+        printf '[Manager]\nMaxVms=20\n[Tenant acme]\nMaxInstances=8\nTiers=hardware\n' >"$etc/aviommud.conf"
+        printf '[Tenant acme]\nReservedInstances=ivhd0:2\n' >"$etc/aviommud.conf.d/20-reserve.conf"
+        printf '[Nonsense]\n' >"$tmp/root/usr/lib/aviommu/aviommud.conf.d/20-reserve.conf"
+        printf '[Nonsense]\n' >"$tmp/root/usr/lib/aviommu/aviommud.conf.d/30-masked.conf"
+        ln -s /dev/null "$tmp/root/run/aviommud/aviommud.conf.d/30-masked.conf"
+        says "policy: it can be used" 0 "can be used: 3 file(s) read, 0 warning(s)" policy check "$tmp/root"
+        run "policy: quietly" 0 policy check "$tmp/root" -q
+        [ ! -s "$tmp/out" ] || fail "policy: quietly" "not quiet"
+
+        run policy-show 0 policy show "$tmp/root" --no-legend
+        grep -v ' default$' "$tmp/out" | sed "s,$tmp,,; s/   */ /g" >"$tmp/settings"
+        compare policy-show.bare.txt "$tmp/settings"
+        says "policy: defaults" 0 default policy show "$tmp/root"
+        says "policy: show as JSON" 0 "\"section\":\"Tenant acme\",\"key\":\"ReservedInstances\",\"value\":\"ivhd0:2\"" \
+                policy show "$tmp/root" -j
+
+        printf '[Manager]\nMaxVm=1\nWorkers=0\n[Vm]\nMaxInstances=9\n' >"$etc/aviommud.conf.d/40-wrong.conf"
+        run policy-errors 1 policy check "$tmp/root"
+        cat "$tmp/out" "$tmp/err" | sed "s,$tmp,,g" >"$tmp/wrong"
+        compare policy-errors.txt "$tmp/wrong"
+        says "policy: errors as JSON" 1 "\"usable\":false" policy check "$tmp/root" -j
+        says "policy: one file" 1 "40-wrong.conf:2: Unknown key" policy check "$etc/aviommud.conf.d/40-wrong.conf"
+        says "policy: no show of errors" 1 "40-wrong.conf:2: Unknown key" policy show "$tmp/root"
+        says "policy: it is a check" 2 "none of check, show and explain" policy mend
+        says "policy: of what" 2 "explain wants a UUID" policy explain
+
+        mock_start
+        expect policy-explain.bare.txt 4 policy explain $uuid1 --name refuse:QuotaExceeded
+        expect policy-explain.json 4 policy explain $uuid1 --name refuse:QuotaExceeded -j
+        expect policy-explain-admitted.bare.txt 0 policy explain $uuid1 --name limited --tenant acme
+        asked "policy explain" 'Plan "'$uuid1'" [ "name" "limited" "tenant" "acme" ]'
+}
+
 test_usage() {
         mock_start
         expect help.txt 0 --help
         for verb in status host doctor functions list show describe plan create reserve unreserve reservations attach \
-                detach map unmap leash exec confirm viommu cancel destroy reclaim monitor holders top metrics libvirt; do
+                detach map unmap leash exec confirm viommu cancel destroy reclaim policy monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
         says "version" 0 "aviommuctl " --version
@@ -738,6 +779,7 @@ test_locale
 test_changes
 test_describe
 test_exec
+test_policy
 test_usage
 test_errors
 test_hostile

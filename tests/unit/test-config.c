@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "policy/config.h"
+#include "config/config.h"
 
 /* What the test knows of each key; that it knows all of them is checked against the shipped file. */
 typedef struct Key {
@@ -61,12 +61,13 @@ static int read_text(Config *config, const char *text, Problem *p) {
 
 static bool config_equal(const Config *a, const Config *b) {
         for_each_case(key, keys) if (value_of(a, key) != value_of(b, key)) return false;
-        return a->allow_plumbing == b->allow_plumbing;
+        return a->allow_plumbing == b->allow_plumbing && a->require_tenant == b->require_tenant;
 }
 
 /* Refused, with @line and @says in the message, and nothing has changed. */
 static void assert_refused(const char *text, unsigned line, const char *says) {
-        Config config, before;
+        _cleanup_(config_done) Config config = {};
+        Config before;
         Problem p = {};
         char where[32];
 
@@ -85,9 +86,9 @@ static void assert_refused(const char *text, unsigned line, const char *says) {
 /* The shipped file names every key, commented out, with its default. */
 static void defaults_are_as_shipped(void **state) {
         FILE *f = fopen(SHIPPED_CONFIG, "re");
-        unsigned n = 0, n_plumbing = 0;
+        unsigned n = 0, n_booleans = 0;
         char line[256], name[64], value[64];
-        Config config;
+        _cleanup_(config_done) Config config = {};
 
         (void)state;
         assert_non_null(f);
@@ -97,9 +98,9 @@ static void defaults_are_as_shipped(void **state) {
 
                 if (line[0] != '#' || sscanf(line, "#%63[A-Za-z]=%63s", name, value) != 2)
                         continue;
-                if (streq(name, "AllowPlumbing")) {
-                        assert_string_equal(value, config.allow_plumbing ? "yes" : "no");
-                        n_plumbing++;
+                if (streq(name, "AllowPlumbing") || streq(name, "RequireTenant")) {
+                        assert_string_equal(value, "no");
+                        n_booleans++;
                         continue;
                 }
                 key = key_find(name);
@@ -112,14 +113,15 @@ static void defaults_are_as_shipped(void **state) {
         }
         (void)fclose(f);
         assert_int_equal(n, ELEMENTSOF(keys));
-        assert_int_equal(n_plumbing, 1);
+        assert_int_equal(n_booleans, 2);
 }
 
 /* It can be read, as it is and with every comment mark before a key taken away, and gives the defaults. */
 static void shipped_file_is_read(void **state) {
         FILE *f = fopen(SHIPPED_CONFIG, "re");
         char text[8192] = "", line[256], name[64];
-        Config config, defaults;
+        _cleanup_(config_done) Config config = {};
+        Config defaults;
         Problem p = {};
 
         (void)state;
@@ -134,7 +136,9 @@ static void shipped_file_is_read(void **state) {
                                            ? line + 1
                                            : line);
         (void)fclose(f);
+        config_done(&config);
         memset(&config, 0xff, sizeof(config));
+        config.policy = NULL;
         if (read_text(&config, text, &p) < 0)
                 fail_msg("%s", p.text);
         assert_true(config_equal(&config, &defaults));
@@ -143,7 +147,8 @@ static void shipped_file_is_read(void **state) {
 static void every_key_is_read(void **state) {
         (void)state;
         for_each_case(key, keys) {
-                Config config, expected;
+                _cleanup_(config_done) Config config = {};
+                Config expected;
                 char text[128];
 
                 config_init(&config);
@@ -215,7 +220,7 @@ static void booleans(void **state) {
 
         (void)state;
         for_each_case(c, cases) {
-                Config config;
+                _cleanup_(config_done) Config config = {};
                 char text[64];
 
                 (void)snprintf(text, sizeof(text), "[Manager]\nAllowPlumbing=%s\n", c->text);
@@ -240,20 +245,24 @@ static void refusals(void **state) {
                 { "[Manager]\n\n# a comment\nmaxvms=1\n", 4, "Unknown key \"maxvms\"" },
                 { "[Manager]\nMax Vms=1\n", 2, "Unknown key \"Max Vms\"" },
                 { "[Manager]\n=1\n", 2, "Unknown key \"\"" },
-                { "[Other]\nMaxVms=1\n", 2, "Unknown section [Other]" },
-                { "[manager]\nMaxVms=1\n", 2, "Unknown section [manager]" },
-                { "[]\nMaxVms=1\n", 2, "Unknown section []" },
+                { "[Other]\nMaxVms=1\n", 1, "Unknown section [Other]" },
+                { "[manager]\nMaxVms=1\n", 1, "Unknown section [manager]" },
+                { "[]\nMaxVms=1\n", 1, "Unknown section []" },
                 { "MaxVms=1\n", 1, "Unknown section []" },
-                { "[Manager]\nMaxVms=1\n[More]\nMaxVms=2\n", 4, "Unknown section [More]" },
+                { "[Manager]\nMaxVms=1\n[More]\nMaxVms=2\n", 3, "Unknown section [More]" },
+                { "[Other]\n", 1, "Unknown section [Other]" }, /* also without a key */
+                { "[Manager] more\n", 1, "something behind [Manager]" },
+                { "[Manager]\nMaxVms=7\nMaxVms=5\n", 3, "MaxVms= is there twice in [Manager]" },
+                { "[Manager]\nMaxVms=7\n[Vm]\n[Manager]\nMaxVms=5\n", 5, "MaxVms= is there twice" },
                 { "[Manager]\nMaxVms\n", 2, "no \"Key=value\" line" },
                 { "[Manager]\nMaxVms 1\n", 2, "no \"Key=value\" line" },
                 { "[Manager\nMaxVms=1\n", 1, "no \"Key=value\" line" },
                 { "[Manager]\nMaxVms=\n", 2, "MaxVms= wants a number from 1 to 1000000" },
                 /* the first of several, with its own words */
                 { "[Manager]\nMaxVms=5\nNo=1\nMaxVms=x\n", 3, "Unknown key \"No\"" },
-                { "[Manager]\nMaxVms=5\nMaxVms=x\nNo=1\n", 3, "not \"x\"" },
+                { "[Manager]\nMaxVms=5\nWorkers=x\nNo=1\n", 3, "not \"x\"" },
                 { "[Manager]\nbroken\n\nNo=1\n", 2, "no \"Key=value\" line" },
-                { "[Manager]\nWorkers=4\n  5000\n", 3, "not \"5000\"" }, /* goes on from above */
+                { "[Manager]\nWorkers=4\n  5000\n", 3, "is there twice" }, /* goes on from above */
         };
 
         (void)state;
@@ -269,7 +278,8 @@ static void forms_that_are_taken(void **state) {
                 "[Manager]\nMaxVms=5", /* no newline at the end */
                 "; a comment\n[Manager]\n# another\nMaxVms=5\n",
                 "[Manager]\nMaxVms=5 ; five\n",
-                "[Manager]\nMaxVms=7\nMaxVms=5\n", /* the last one counts */
+                "[Manager] ; the section\nMaxVms=5\n",
+                "[Manager]\nWorkers=4\n  [Manager]\nMaxVms=5\n", /* no part of the value above */
                 "[Manager]\nMaxVms=005\n",
                 "[Manager]\nMaxVms=5\n\n# no newline at the end",
                 "\xef\xbb\xbf[Manager]\nMaxVms=5\n", /* a byte order mark */
@@ -277,7 +287,7 @@ static void forms_that_are_taken(void **state) {
 
         (void)state;
         for_each_case(c, cases) {
-                Config config;
+                _cleanup_(config_done) Config config = {};
                 Problem p = {};
 
                 config_init(&config);
@@ -288,11 +298,12 @@ static void forms_that_are_taken(void **state) {
 }
 
 static void nothing_in_it(void **state) {
-        static const char *const cases[] = { "", "\n", "[Manager]\n", "# nothing\n", "[Other]\n" };
+        static const char *const cases[] = { "", "\n", "[Manager]\n", "# nothing\n" };
 
         (void)state;
         for_each_case(c, cases) {
-                Config config, defaults;
+                _cleanup_(config_done) Config config = {};
+                Config defaults;
 
                 config_init(&defaults);
                 config = defaults;
@@ -304,7 +315,7 @@ static void nothing_in_it(void **state) {
 /* A comment of any length, and a value too long. */
 static void long_lines(void **state) {
         char text[2048] = "[Manager]\n# ";
-        Config config;
+        _cleanup_(config_done) Config config = {};
 
         (void)state;
         config_init(&config);
@@ -322,7 +333,8 @@ static void long_lines(void **state) {
 }
 
 static void cannot_be_read(void **state) {
-        Config config, before;
+        _cleanup_(config_done) Config config = {};
+        Config before;
         Problem p = {};
 
         (void)state;

@@ -176,7 +176,7 @@ static void refusals(void **state) {
                   "Unknown key \"Unaskd\", see aviommu-libvirt(5)" },
                 { "[Libvirt]\nunasked=account\n", 2, "Unknown key \"unasked\"" },
                 { "[Libvirt]\n=1\n", 2, "Unknown key \"\"" },
-                { "[Manager]\nUnasked=account\n", 2,
+                { "[Manager]\nUnasked=account\n", 1,
                   "Unknown section [Manager]; there is only [Libvirt]" },
                 { "Unasked=account\n", 1, "Unknown section []" },
                 { "[Libvirt]\nUnasked\n", 2, "no \"Key=value\" line" },

@@ -406,7 +406,7 @@ static void plan_is_the_same_decision(void **state) {
         for (uint32_t i = 0; i < 8; i++)
                 assert_ok(fx_probe(&f, i));
         fx_request(&request, "vm", HW, FNS(FN_A, FN_C));
-        assert_ok(manager_plan_vm(f.manager, &request, 0, &a, &p));
+        assert_ok(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p));
         assert_int_equal(a.additions.n_viommus, 2);
         admission_done(&a);
         vm_request_done(&request);
@@ -414,17 +414,17 @@ static void plan_is_the_same_decision(void **state) {
 
         assert_ok(fx_create(&f, "vm", HW, FNS(FN_A, FN_C)));
         fx_request(&request, "vm", HW, FNS(FN_B));
-        assert_error(manager_plan_vm(f.manager, &request, 0, &a, &p), EEXIST);
+        assert_error(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p), EEXIST);
         request.uuid = fx_uuid("other");
-        assert_error(manager_plan_vm(f.manager, &request, 0, &a, &p), EEXIST); /* the name */
+        assert_error(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p), EEXIST); /* the name */
         free(TAKE_PTR(request.name));
-        assert_ok(manager_plan_vm(f.manager, &request, 0, &a, &p));
+        assert_ok(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p));
         admission_done(&a);
         request.has_tier = false;
-        assert_error(manager_plan_vm(f.manager, &request, 0, &a, &p), EINVAL);
+        assert_error(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p), EINVAL);
         vm_request_done(&request);
         fx_request(&request, "other", HW, FNS(FN_A));
-        assert_error(manager_plan_vm(f.manager, &request, 0, &a, &p), EBUSY);
+        assert_error(manager_plan_vm(f.manager, &request, 0, &a, NULL, &p), EBUSY);
         assert_problem(&p, PROBLEM_FUNCTION_IN_USE, "VM vm");
         vm_request_done(&request);
         fx_done(&f);

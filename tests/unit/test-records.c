@@ -84,6 +84,7 @@ static VmRecord vm(void) {
                 .n_mappings = ELEMENTSOF(mappings),
                 .charges = charges,
                 .n_charges = ELEMENTSOF(charges),
+                .tenant = "acme",
         };
 }
 
@@ -105,6 +106,7 @@ static ReservationRecord reservation(void) {
                 .n_functions = ELEMENTSOF(reserved),
                 .charges = charges,
                 .n_charges = ELEMENTSOF(charges),
+                .tenant = "t",
         };
 }
 
@@ -285,6 +287,25 @@ static void members_come_back(void **state) {
         assert_int_equal(read.hwpt_id, written.hwpt_id);
         assert_int_equal(read.iommufd_stored, written.iommufd_stored);
         assert_int_equal(read.leash_stored, written.leash_stored);
+        assert_string_equal(read.tenant, "acme");
+}
+
+/* What a daemon wrote that knew of no tenants: one that has none is the same text to this day. */
+static void without_a_tenant(void **state) {
+        _cleanup_free_ char *text = vm_format(), *older = replace(text, ",\"tenant\":\"acme\"", ""),
+                            *reserved = reservation_format(),
+                            *older_reserved = replace(reserved, ",\"tenant\":\"t\"", "");
+        _cleanup_(reservation_record_done) ReservationRecord reservation_read = {};
+        _cleanup_(vm_record_done) VmRecord read = {};
+
+        (void)state;
+        assert_ok(vm_record_parse(older, strlen(older), &read));
+        assert_string_equal(read.tenant, "");
+        assert_int_equal(read.n_charges, ELEMENTSOF(charges));
+        assert_true(is_read(kinds, older, strlen(older)));
+        assert_ok(reservation_record_parse(older_reserved, strlen(older_reserved),
+                                           &reservation_read));
+        assert_string_equal(reservation_read.tenant, "");
 }
 
 static void small_records_come_back(void **state) {
@@ -313,6 +334,7 @@ static void small_records_come_back(void **state) {
         assert_true(pci_address_equal(read.functions + 1, written.functions + 1));
         assert_int_equal(read.n_charges, ELEMENTSOF(charges));
         assert_string_equal(read.charges[1].resource, "pinned-memory");
+        assert_string_equal(read.tenant, "t");
 }
 
 static void nothing_comes_back(void **state) {
@@ -441,6 +463,16 @@ static void changes(void **state) {
                 { "{\"uuid\"", "/**/{\"uuid\"", false },
                 { "{\"uuid\"", "[{\"uuid\"", false },
                 { "\"uuid\"", "'uuid'", false },
+                /* One that may be missing is there whole, once, and says something. */
+                { ",\"tenant\":\"acme\"", "", true },
+                { ",\"tenant\":\"acme\"", ",\"tenant\":\"\"", false },
+                { ",\"tenant\":\"acme\"", ",\"tenant\"", false },
+                { ",\"tenant\":\"acme\"", ",\"tenant\":", false },
+                { ",\"tenant\":\"acme\"", ",\"tenent\":\"acme\"", false },
+                { ",\"tenant\":\"acme\"", ",\"tenants\":\"acme\"", false },
+                { ",\"tenant\":\"acme\"", ",'tenant\":\"acme\"", false },
+                { ",\"tenant\":\"acme\"", ",\"tenant\":\"a\",\"tenant\":\"a\"", false },
+                { "{\"uuid\"", "{\"tenant\":\"acme\",\"uuid\"", false },
                 /* Booleans. */
                 { "\"shared\":true", "\"shared\":false", true },
                 { "\"shared\":true", "\"shared\":1", false },
@@ -597,7 +629,7 @@ static RecordVerdict open_text(const char *text) {
 }
 
 static void envelope(void **state) {
-        static const char head[] = "aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 ";
+        static const char head[] = "aviommu-record 2 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 ";
         _cleanup_free_ char *text = NULL, *empty = NULL;
         const char *body;
         size_t length, body_length;
@@ -610,13 +642,18 @@ static void envelope(void **state) {
         assert_memory_equal(text, head, strlen(head));
         assert_string_equal(text + strlen(head) + 16, "\n{}\n");
         /* The checksum of the first line up to here and of the rest, worked out elsewhere. */
-        assert_memory_equal(text + strlen(head), "d19fe782c94fb28e", 16);
+        assert_memory_equal(text + strlen(head), "49e32483787e3428", 16);
 
         assert_int_equal(record_open(text, length, boot, &body, &body_length), RECORD_GOOD);
         assert_ptr_equal(body, strchr(text, '{'));
         assert_int_equal(body_length, 2);
         assert_int_equal(record_open(text, length, SD_ID128_NULL, &body, &body_length),
                          RECORD_OTHER_BOOT);
+
+        /* One of the version before. */
+        assert_int_equal(open_text("aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 "
+                                   "d19fe782c94fb28e\n{}\n"),
+                         RECORD_GOOD);
 
         assert_ok(record_seal(boot, "", &empty, &length));
         assert_int_equal(record_open(empty, length, boot, &body, &body_length), RECORD_GOOD);
@@ -632,10 +669,10 @@ static void versions(void **state) {
                 { "aviommu-record", RECORD_DAMAGED },
                 { "aviommu-record ", RECORD_DAMAGED },
                 { "aviommu-record 1", RECORD_DAMAGED },
-                { "aviommu-record 2", RECORD_DAMAGED },
-                { "aviommu-record 2 ", RECORD_NEWER },
-                { "aviommu-record 2\n", RECORD_DAMAGED },
-                { "aviommu-record 2 whatever\n", RECORD_NEWER },
+                { "aviommu-record 3", RECORD_DAMAGED },
+                { "aviommu-record 3 ", RECORD_NEWER },
+                { "aviommu-record 3\n", RECORD_DAMAGED },
+                { "aviommu-record 3 whatever\n", RECORD_NEWER },
                 { "aviommu-record 9 \n", RECORD_NEWER },
                 { "aviommu-record 10 \n", RECORD_NEWER },
                 { "aviommu-record 18446744073709551617 \n", RECORD_NEWER },
@@ -649,6 +686,8 @@ static void versions(void **state) {
                 { "aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0", RECORD_DAMAGED },
                 { "aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0\n", RECORD_DAMAGED },
                 { "aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
+                  RECORD_DAMAGED },
+                { "aviommu-record 2 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
                   RECORD_DAMAGED },
                 { "aviommu-record 1 xf1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
                   RECORD_DAMAGED },
@@ -750,6 +789,7 @@ static void fd_names(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(members_come_back),
+                cmocka_unit_test(without_a_tenant),
                 cmocka_unit_test(small_records_come_back),
                 cmocka_unit_test(nothing_comes_back),
                 cmocka_unit_test(it_is_json),

@@ -59,6 +59,7 @@ static Vm *vm_full(Ledger *ledger) {
                 SD_ID128_MAKE(01, 02, 03, 04, 05, 06, 07, 08, 09, 10, 11, 12, 13, 14, 15, 16),
                 "web \"1\" \xc3\xa4", on_ended, &vm));
         vm->owner_uid = 64055;
+        (void)strcpy(vm->tenant, "acme");
         vm->memory = UINT64_C(1) << 40;
         vm->guest_domains = 12;
         vm->end_reason = VM_END_NO_LEASH;
@@ -128,6 +129,7 @@ static void there_and_back(void **state) {
         assert_string_equal(back->name, vm->name);
         assert_string_equal(back->state_reason, vm->state_reason);
         assert_int_equal(back->owner_uid, vm->owner_uid);
+        assert_string_equal(back->tenant, "acme");
         assert_ptr_equal(back->end_reason, vm_end_reason_find(VM_END_NO_LEASH));
         assert_true(back->memory == vm->memory && back->guest_domains == vm->guest_domains);
         assert_int_equal(back->state, VM_ADMITTED);

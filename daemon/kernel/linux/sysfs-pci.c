@@ -14,6 +14,7 @@
 
 #include "base/fd-util.h"
 #include "kernel/linux/aliases.h"
+#include "kernel/linux/host-use.h"
 #include "kernel/linux/sysfs-read.h"
 #include "kernel/linux/sysfs-scan.h"
 
@@ -195,11 +196,15 @@ int scan_functions(LinuxKernel *l, const PciAddress *only, size_t n_only, const 
                    HostScan *scan) {
         _cleanup_(alias_table_freep) AliasTable *aliases = NULL;
         _cleanup_(addresses_done) Addresses a = {};
+        _cleanup_(host_uses_done) HostUses uses = {};
         int r;
 
         r = alias_table_new(l, &aliases);
         if (r < 0)
                 return r;
+        r = host_uses_read(l, &uses);
+        if (r < 0)
+                return scan_error(r);
         r = list_addresses(l, only, n_only, &a);
         if (r < 0 || a.n == 0)
                 return r;
@@ -208,11 +213,16 @@ int scan_functions(LinuxKernel *l, const PciAddress *only, size_t n_only, const 
         if (!scan->functions)
                 return -ENOMEM;
         for (size_t i = 0; i < a.n; i++) {
-                r = read_function(l, &a.entries[i], names, aliases,
-                                  &scan->functions[scan->n_functions]);
+                PciFunctionInfo *f = scan->functions + scan->n_functions;
+
+                r = read_function(l, &a.entries[i], names, aliases, f);
                 if (r < 0 && r != -ENOENT)
                         return scan_error(r);
-                scan->n_functions += r >= 0;
+                if (r < 0)
+                        continue;
+                (void)snprintf(f->host_use, sizeof(f->host_use), "%s",
+                               host_uses_find(&uses, &f->address));
+                scan->n_functions++;
         }
         return 0;
 }

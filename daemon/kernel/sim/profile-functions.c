@@ -10,7 +10,7 @@
 typedef struct FunctionSpec {
         PciAddress address;
         uint64_t iommu, group, node, vendor_id, device_id, class_code;
-        const char *driver, *group_type;
+        const char *driver, *group_type, *host_use;
         uint8_t vf_token[16];
         json_object *aliases, *repeat, *virtual_functions;
 } FunctionSpec;
@@ -26,6 +26,7 @@ typedef struct VirtualSpec {
 
 #define DRIVER_BYTES_MAX (sizeof(((PciFunctionInfo *)0)->driver) - 1)
 #define TYPE_BYTES_MAX   (sizeof(((PciFunctionInfo *)0)->group_type) - 1)
+#define USE_BYTES_MAX    (sizeof(((PciFunctionInfo *)0)->host_use) - 1)
 
 static const ProfileKey function_keys[] = {
         { "address", PROFILE_ADDRESS, offsetof(FunctionSpec, address), 0, true },
@@ -33,6 +34,7 @@ static const ProfileKey function_keys[] = {
         { "iommu", PROFILE_NUMBER, offsetof(FunctionSpec, iommu), 1023, false },
         { "group", PROFILE_NUMBER, offsetof(FunctionSpec, group), SIM_GROUPS_MAX - 1, false },
         { "group_type", PROFILE_STRING, offsetof(FunctionSpec, group_type), TYPE_BYTES_MAX, false },
+        { "host_use", PROFILE_STRING, offsetof(FunctionSpec, host_use), USE_BYTES_MAX, false },
         { "node", PROFILE_NUMBER, offsetof(FunctionSpec, node), 1023, false },
         { "vendor_id", PROFILE_NUMBER, offsetof(FunctionSpec, vendor_id), UINT16_MAX, false },
         { "device_id", PROFILE_NUMBER, offsetof(FunctionSpec, device_id), UINT16_MAX, false },
@@ -143,6 +145,7 @@ static int add_virtual(ProfileReader *reader, SimState *st, const char *where,
                 vf.is_virtual = true;
                 vf.physical_function = physical->address;
                 vf.group = KERNEL_NONE;
+                memset(vf.host_use, 0, sizeof(vf.host_use));
                 vf.device_id = (uint16_t)spec.device_id;
                 vf.n_aliases = 0;
                 memset(vf.driver, 0, sizeof(vf.driver));
@@ -227,6 +230,7 @@ static int read_function(ProfileReader *reader, SimState *st, json_object *json,
         info.device_id = (uint16_t)spec.device_id;
         info.class_code = (uint32_t)spec.class_code;
         (void)snprintf(info.driver, sizeof(info.driver), "%s", strempty(spec.driver));
+        (void)snprintf(info.host_use, sizeof(info.host_use), "%s", strempty(spec.host_use));
         (void)snprintf(info.group_type, sizeof(info.group_type), "%s",
                        spec.group_type ?: (iommu ? "DMA" : ""));
         r = read_aliases(reader, where, spec.aliases, &info);

@@ -56,9 +56,16 @@ static int scan_functions(SimKernel *s, const PciAddress *only, size_t n_only, H
         if (!scan->functions)
                 return -ENOMEM;
 
-        for (uint32_t f = 1; f <= st->function_pool.high; f++)
-                if (st->functions[f].in_use && (n_only == 0 || sim_bit_test(selected, f)))
-                        scan->functions[scan->n_functions++] = st->functions[f].info;
+        for (uint32_t f = 1; f <= st->function_pool.high; f++) {
+                PciFunctionInfo *info = scan->functions + scan->n_functions;
+
+                if (!st->functions[f].in_use || (n_only > 0 && !sim_bit_test(selected, f)))
+                        continue;
+                *info = st->functions[f].info;
+                if (info->cdev != KERNEL_NONE) /* the host has let go of it */
+                        memset(info->host_use, 0, sizeof(info->host_use));
+                scan->n_functions++;
+        }
 
         qsort(scan->functions, scan->n_functions, sizeof(*scan->functions), compare_functions);
         return 0;
