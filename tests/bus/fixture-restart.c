@@ -14,6 +14,17 @@ void fixture_restart(Fixture *f) {
         fixture_await_daemon(f);
 }
 
+void fixture_write_config(Fixture *f, const char *text) {
+        char path[96];
+        FILE *file;
+
+        (void)snprintf(path, sizeof(path), "%s/aviommud.conf", f->folder);
+        file = fopen(path, "we");
+        assert_non_null(file);
+        assert_true(fputs(text, file) >= 0);
+        assert_int_equal(fclose(file), 0);
+}
+
 size_t fixture_count_stored(Fixture *f) {
         size_t n;
 

@@ -109,6 +109,7 @@ sd_bus_message *vm_request(sd_bus *bus, const char *member, const VmSpec *spec) 
         append_word(m, "tier", spec->tier);
         append_word(m, "handover", spec->handover);
         append_word(m, "leash", spec->leash);
+        append_word(m, "tenant", spec->tenant);
         if (spec->functions)
                 append_functions(m, spec->functions);
         if (spec->memory > 0)

@@ -33,7 +33,7 @@
 /* What a test wants: the member's defaults are those of a zeroed struct. */
 typedef struct Setup {
         const char *profile; /* a name in policy/profiles; NULL: "epyc-2p" */
-        const char *config;  /* lines for [Manager] */
+        const char *config;  /* lines for [Manager], and sections after them */
         bool other_exit; /* the test ends the daemon itself: its exit code is the test's matter */
         bool keep_log;   /* what the daemon says goes to the file "log" in the test's folder */
         /* Not 0: so many descriptors are kept for the daemon, and it has the runtime directory "run" in the test's folder */
@@ -209,6 +209,9 @@ void assert_nothing_left(Fixture *f);
 /* The same, and nothing with the service manager either. */
 void assert_clean(Fixture *f);
 
+/* Writes another configuration for Reload to read; a start writes the test's own again. */
+void fixture_write_config(Fixture *f, const char *text);
+
 /* The property NVms. */
 unsigned vm_count(Fixture *f);
 
@@ -234,7 +237,7 @@ typedef struct VmSpec {
         const char *functions;
         uint64_t memory;
         uint32_t guest_domains;
-        const char *leash;
+        const char *leash, *tenant;
         int leash_pidfd; /* 0: none */
 } VmSpec;
 

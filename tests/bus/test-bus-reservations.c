@@ -294,31 +294,20 @@ static void test_another_user(void **state) {
         assert_nothing_left(f);
 }
 
-static void write_config(Fixture *f, const char *text) {
-        char path[96];
-        FILE *file;
-
-        (void)snprintf(path, sizeof(path), "%s/aviommud.conf", f->folder);
-        file = fopen(path, "we");
-        assert_non_null(file);
-        assert_true(fputs(text, file) >= 0);
-        assert_int_equal(fclose(file), 0);
-}
-
 static void test_reload(void **state) {
         Fixture *f = *state;
 
         CREATE(f, uuid_of(1), .tier = "virtio");
         CREATE_FAILS(f, "LimitsExceeded", uuid_of(2), .tier = "virtio");
-        write_config(f, "[Manager]\nMaxVms=2\n");
+        fixture_write_config(f, "[Manager]\nMaxVms=2\n");
         run_ok(f, NULL, "Manager", "Reload", "");
         CREATE(f, uuid_of(2), .tier = "virtio");
-        write_config(f, "[Manager]\nMaxVms=many\n");
+        fixture_write_config(f, "[Manager]\nMaxVms=many\n");
         run_fails(f, "InvalidArgument", NULL, "Manager", "Reload", "");
         CREATE_FAILS(f, "LimitsExceeded", uuid_of(3), .tier = "virtio");
 
         /* What is granted stays granted. */
-        write_config(f, "[Manager]\nMaxVms=1\n");
+        fixture_write_config(f, "[Manager]\nMaxVms=1\n");
         run_ok(f, NULL, "Manager", "Reload", "");
         assert_int_equal(vm_count(f), 2);
         vm_destroy_ok(f, uuid_of(1));
