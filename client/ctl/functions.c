@@ -21,7 +21,7 @@ typedef struct Function {
         int32_t numa_node;
 
         /* What is in the a{sv}; NULL and false where the daemon does not say */
-        const char *physical_function, *cdev, *group_type;
+        const char *physical_function, *cdev, *group_type, *host_use;
         uint16_t vendor_id, device_id;
         uint32_t class;
         StringList aliases;
@@ -41,6 +41,7 @@ static const ReplyField function_fields[] = {
         { "physical-function", "s", offsetof(Function, physical_function), NULL },
         { "cdev", "s", offsetof(Function, cdev), NULL },
         { "group-type", "s", offsetof(Function, group_type), NULL },
+        { "host-use", "s", offsetof(Function, host_use), NULL },
         { "aliases", "as", offsetof(Function, aliases), reply_read_strings },
 };
 
@@ -110,6 +111,7 @@ static void functions_json(const FunctionList *l, Output *o) {
                 doc_add_string(x, "physical_function", strempty(f->physical_function));
                 doc_add_string(x, "cdev", strempty(f->cdev));
                 doc_add_string(x, "group_type", strempty(f->group_type));
+                doc_add_string(x, "host_use", strempty(f->host_use));
                 for (size_t k = 0; k < f->aliases.n; k++)
                         doc_add_string(aliases, NULL, f->aliases.items[k]);
                 doc_add(x, "aliases", aliases);

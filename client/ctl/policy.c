@@ -103,9 +103,9 @@ static void on_setting(void *userdata, const char *section, const char *key, con
                 Doc *d = doc_new_object();
 
                 doc_add_string(d, "section", section);
-                doc_add_string(d, "key", *key ? key : NULL);
-                doc_add_string(d, "value", *key ? value : NULL);
-                doc_add_string(d, "file", place->file);
+                doc_add_string(d, "key", key);
+                doc_add_string(d, "value", value);
+                doc_add_string(d, "file", strempty(place->file));
                 if (place->file)
                         doc_add_number(d, "line", (uint64_t)place->line);
                 else

@@ -203,7 +203,7 @@ static Doc *vm_to_doc(const Vm *v) {
         doc_add_string(d, "state", v->state);
         doc_add_string(d, "state_reason", v->state_reason);
         doc_add_number(d, "owner_uid", v->owner_uid);
-        doc_add_string(d, "tenant", v->tenant && *v->tenant ? v->tenant : NULL);
+        doc_add_string(d, "tenant", strempty(v->tenant));
         doc_add_string(d, "leash", v->leash);
         doc_add_number(d, "leash_deadline_usec", v->leash_deadline_usec);
         doc_add_bool(d, "confirmed", v->is_confirmed);

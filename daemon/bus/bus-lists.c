@@ -103,6 +103,8 @@ static int append_details(sd_bus_message *m, const PciFunctionInfo *f) {
                                           "device-id", "q", f->device_id, "class", "u",
                                           f->class_code, "cdev", "s", cdev, "group-type", "s",
                                           f->group_type);
+        if (r >= 0 && f->host_use[0])
+                r = sd_bus_message_append(m, "{sv}", "host-use", "s", f->host_use);
         if (r >= 0 && f->is_virtual)
                 r = sd_bus_message_append(m, "{sv}", "physical-function", "s",
                                           PCI_ADDRESS_STRING(&f->physical_function));

@@ -489,6 +489,23 @@ static void test_refused_by_daemon(void **state) {
         assert_world(f, before);
 }
 
+/* On whose account the domain is, and what that lets it have: a tier that the tenant may not have gives way to the next one. */
+static void test_tenant(void **state) {
+        Fixture *f = *state;
+        DomainSpec d = {
+                .tier = "virtio", .iommu = "virtio", .function = NIC, .also = "tenant='acme'"
+        };
+
+        assert_runs(PREPARE(f, &d));
+        assert_vm(f, "Tenant", "\"acme\"");
+        assert_runs(RELEASE(f, &d, "failed"));
+        d.also = "tenant='nobody'";
+        assert_says(PREPARE(f, &d), 1, "*virtio: There is no *Tenant nobody*");
+        d.also = "tenant='small'";
+        assert_says(PREPARE(f, &d), 1, "*virtio: Wanted 256 MiB of pinned memory more for *small*");
+        assert_nothing_left(f);
+}
+
 /* What is asked for as second best. */
 static void test_fallback(void **state) {
         Fixture *f = *state;
@@ -975,6 +992,8 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_two_at_once, .profile = "small"),
                 BUS_TEST(test_refused_by_xml, .profile = "small"),
                 BUS_TEST(test_refused_by_daemon, .profile = "small"),
+                BUS_TEST(test_tenant,
+                         .config = "[Tenant acme]\n[Tenant small]\nMaxPinnedMemory=1M\n"),
                 BUS_TEST(test_fallback, .profile = "small"),
                 BUS_TEST(test_otherwise_run, .profile = "small"),
                 BUS_TEST(test_unasked, .profile = "small"),
