@@ -324,6 +324,29 @@ static void nothing_is_charged_for_nothing(void **state) {
         assert_null(receipt_done(NULL));
 }
 
+static void amounts_of_one_resource(void **state) {
+        Demand demands[] = { { RESOURCE_INSTANCES, 0, 3 },
+                             { RESOURCE_INSTANCES, 1, 4 },
+                             { RESOURCE_TRANS_DEVIDS, 1, 7 } };
+        const DemandSet set = { demands, ELEMENTSOF(demands) };
+        _cleanup_(ledger_freep) Ledger *l = NULL;
+        Receipt *receipt;
+
+        (void)state;
+        assert_ok(ledger_new(&l));
+        assert_ok(ledger_restore(l, &set, &receipt));
+        assert_int_equal(demand_set_get_amount(&set, RESOURCE_INSTANCES, 1), 4);
+        assert_int_equal(receipt_get_amount(receipt, RESOURCE_INSTANCES, 1), 4);
+        assert_int_equal(receipt_get_amount(receipt, RESOURCE_INSTANCES, 2), 0);
+        assert_int_equal(receipt_get_amount(receipt, RESOURCE_INSTANCES, RESOURCE_SCOPE_ANY), 7);
+        assert_int_equal(receipt_get_amount(receipt, RESOURCE_DOMAIN_IDS, RESOURCE_SCOPE_ANY), 0);
+        assert_int_equal(receipt_get_amount(NULL, RESOURCE_INSTANCES, RESOURCE_SCOPE_ANY), 0);
+        receipt_suspend(receipt);
+        assert_int_equal(receipt_get_amount(receipt, RESOURCE_INSTANCES, 0), 3);
+        receipt_resume(receipt);
+        receipt_done(receipt);
+}
+
 static void capacity_falls_below_use(void **state) {
         _cleanup_(ledger_freep) Ledger *l = new_ledger();
         _cleanup_(demand_set_done) DemandSet one = {};
@@ -710,6 +733,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(demands_overflow),
                 cmocka_unit_test(demands_of_another_set),
                 cmocka_unit_test(names),
+                cmocka_unit_test(amounts_of_one_resource),
                 cmocka_unit_test(accounts_are_found),
                 cmocka_unit_test(amounts_fit),
                 cmocka_unit_test(amounts_refused),

@@ -11,6 +11,7 @@
 
 #include "config/config-files.h"
 #include "config/config.h"
+#include "oom.h"
 
 /* Reads @text alone. */
 static int read_text(Config *config, const char *text, Problem *p) {
@@ -509,6 +510,29 @@ static void listing(void **state) {
         assert_contains(text, "[Manager] MaxVms=16384 (default:0)\n");
 }
 
+/* Whatever cannot be had, nothing is left of the reading, and the configuration is as it was. */
+static void memory_runs_out(void **state) {
+        const Tree *t = *state;
+        int r = 0;
+
+        put(t, ETC "/aviommud.conf",
+            "[Manager]\nMaxVms=1\n[HostIommu ivhd0]\nInstances=9\n[Node 0]\n[Segment 0000]\n"
+            "HotplugBuses=60\n[Functions]\nExclude=01:00.0\n");
+        put(t, ETC "/aviommud.conf.d/1.conf",
+            "[Tenant a]\nMaxVms=2\nTiers=virtio\nUsers=5\nReservedInstances=ivhd0:1\n"
+            "[User 5]\nMaxVms=1\n[User root]\n");
+        OOM_SWEEP(nth, {
+                Config c = { .max_vms = 77 };
+
+                r = config_load(t->root, NULL, NULL, &c, NULL);
+                /* A user that cannot be looked up for want of memory is one that is not found. */
+                assert_true(r == 0 || r == -ENOMEM || r == -EINVAL);
+                assert_int_equal(c.max_vms, r == 0 ? 1 : 77);
+                config_done(&c);
+        });
+        assert_ok(r);
+}
+
 static void words(void **state) {
         (void)state;
         assert_string_equal(quota_kind_to_key(QUOTA_PINNED_MEMORY), "MaxPinnedMemory");
@@ -532,6 +556,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(warnings_alone, make_tree, remove_tree),
                 cmocka_unit_test_setup_teardown(cannot_be_read, make_tree, remove_tree),
                 cmocka_unit_test_setup_teardown(listing, make_tree, remove_tree),
+                cmocka_unit_test_setup_teardown(memory_runs_out, make_tree, remove_tree),
                 cmocka_unit_test(words),
         };
 

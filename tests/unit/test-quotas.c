@@ -269,8 +269,8 @@ static void no_policy(void **state) {
 }
 
 static void memory_runs_out(void **state) {
-        Demand wanted[] = { { RESOURCE_INSTANCES, 0, 1 } };
-        DemandSet set = { wanted, 1 };
+        Demand wanted[] = { { RESOURCE_INSTANCES, 0, 1 }, { RESOURCE_DOMAIN_IDS, 0, 1 } };
+        DemandSet set = { wanted, 2 };
         Policed p;
         int r = 0;
 

@@ -213,6 +213,10 @@ WORD(state)
 WORD(leash)
 WORD(end_reason)
 
+static void bad_tenant(VmRecord *r) {
+        (void)snprintf(r->tenant, sizeof(r->tenant), "no tenant");
+}
+
 static void bad_resource(VmRecord *r) {
         (void)snprintf(r->charges[0].resource, sizeof(r->charges[0].resource), "nonsense");
 }
@@ -223,9 +227,9 @@ static void released(VmRecord *r) {
 
 static void refused(void **state) {
         static void (*const breaks[])(VmRecord *) = {
-                twice_function, twice_viommu, overlap,      empty_mapping, beyond_the_end,
-                much,           bad_tier,     bad_handover, bad_state,     bad_leash,
-                bad_end_reason, bad_resource, released,
+                twice_function, twice_viommu,   overlap,      empty_mapping, beyond_the_end,
+                much,           bad_tier,       bad_handover, bad_state,     bad_leash,
+                bad_tenant,     bad_end_reason, bad_resource, released,
         };
         Ledger *ledger;
 
@@ -246,6 +250,29 @@ static void refused(void **state) {
                 vm_record_done(&record);
                 vm_free(vm);
         }
+        ledger_free(ledger);
+}
+
+/* A record of before there were tenants. */
+static void without_tenant(void **state) {
+        VmSnapshot snapshot;
+        VmRecord record;
+        VmSaved saved;
+        Ledger *ledger;
+        Vm *vm, *back;
+
+        (void)state;
+        assert_ok(ledger_new(&ledger));
+        vm = vm_full(ledger);
+        snapshot = snapshot_of(vm);
+        assert_ok(vm_save(&snapshot, &record));
+        record.tenant[0] = '\0';
+        assert_ok(vm_load(NULL, NULL, on_ended, &record, &back, &saved));
+        assert_string_equal(back->tenant, "");
+        vm_saved_done(&saved);
+        vm_record_done(&record);
+        vm_free(back);
+        vm_free(vm);
         ledger_free(ledger);
 }
 
@@ -277,9 +304,8 @@ static void without_memory(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(there_and_back),
-                cmocka_unit_test(longest),
-                cmocka_unit_test(refused),
+                cmocka_unit_test(there_and_back), cmocka_unit_test(longest),
+                cmocka_unit_test(refused),        cmocka_unit_test(without_tenant),
                 cmocka_unit_test(without_memory),
         };
 
