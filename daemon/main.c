@@ -73,8 +73,7 @@ int main(int argc, char **argv) {
         if (r <= 0)
                 return r < 0 ? 2 : EXIT_SUCCESS;
 
-        source = (ConfigSource){ .path = arguments.config ?: "/",
-                                 .required = arguments.config };
+        source = (ConfigSource){ .path = arguments.config ?: "/", .required = arguments.config };
         r = linux_kernel_new(&kernel);
         if (r < 0) {
                 log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },

@@ -69,7 +69,8 @@ static const Advice advices[] = {
           "`echo {function} > /sys/bus/pci/drivers_probe`. If libvirt will bind it, say "
           "--managed." },
         { "FunctionInUse", CLIENT_EXIT_EXHAUSTED,
-          "`aviommuctl functions {function}` shows the VM that has it; `aviommuctl detach UUID "
+          "`aviommuctl functions {function}` shows the VM that has it, if one does; `aviommuctl "
+          "detach UUID "
           "{function}` takes it away from there." },
         { "GroupNotWhole", CLIENT_EXIT_FAILED,
           "`aviommuctl functions` shows the groups: give every function of the group, or leave "

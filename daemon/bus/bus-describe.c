@@ -136,6 +136,7 @@ static int put_vm(json_object *root, const Bus *bus, const Vm *vm) {
                 { "state", vm_state_to_string(vm->state) },
                 { "state-reason", vm->state_reason },
                 { "leash", leash_kind_to_string(vm->leash.kind) },
+                { "tenant", vm->tenant },
         };
         int r;
 

@@ -263,8 +263,7 @@ static void test_functions(void **state) {
         /* The host's own network, and its disk, which libvirt would take from under it. */
         REFUSED_VM(&base, "FunctionInUse", .tier = "virtio", .handover = "none",
                    .functions = "0000:02:00.0");
-        REFUSED_VM(&base, "FunctionInUse", .tier = "emulated",
-                   .functions = "0003:48:00.0,managed");
+        REFUSED_VM(&base, "FunctionInUse", .tier = "emulated", .functions = "0003:48:00.0,managed");
         REFUSED(&base, "FunctionNotBound", base.vm, "Vm", "AttachDevice", "sa{sv}", "0000:07:00.0",
                 0);
 
