@@ -114,6 +114,7 @@ static const CtlOption reserve_options[] = {
         { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" },
         { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
         { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
+        { "tenant", "NAME", OPTION_TENANT, "On whose account the VM will be" },
         { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
 };
 

@@ -146,8 +146,8 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
 
 /* Decides as manager_create_vm() would, on the inventory as it is. *request is completed. @ret_rules (empty before, NULL: not
  * wanted) gets the quotas and reserves that apply to it, also when it is refused. */
-int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret, QuotaRules *ret_rules,
-                    Problem *reterr_problem);
+int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
+                    QuotaRules *ret_rules, Problem *reterr_problem);
 
 /* Requests on a VM: each is queued behind those of the same VM and answers later. At once they fail with -EBUSY when too
  * many wait, and -ENOMEM. */
