@@ -272,6 +272,7 @@ static void on_admitted(void *userdata, sd_id128_t uuid, const sd_bus_error *err
                         "them (unplug them, or make room): %s",
                         domain, strempty(error->message));
         } else {
+                c->domain->is_unknown = false;
                 followed_log(c->domain, LOG_INFO,
                              "Domain %s runs with PCI functions, which are counted from now on.",
                              domain);
@@ -316,7 +317,15 @@ static void not_charged(Comparison *c, const sd_bus_error *error) {
         bool is_known = !streq(name, "NoSuchVm") && !streq(name, SD_BUS_ERROR_UNKNOWN_OBJECT);
 
         if (c->domain && !is_known && c->n_has > 0 && c->late.is_counted) {
-                admit(c);
+                if (c->domain->is_unknown) {
+                        admit(c);
+                        return;
+                }
+                /* It may just have ended, and the hook taken all back: libvirt is asked once more, now that this is known. */
+                c->domain->is_unknown = true;
+                c->unsettled = true;
+                agent_look(c->agent, c->domain->uuid);
+                comparison_end(c);
                 return;
         }
         c->unsettled = is_known;
@@ -342,6 +351,7 @@ static void on_charged(void *userdata, sd_id128_t uuid, const sd_bus_error *erro
                 comparison_end(c);
                 return;
         }
+        c->domain->is_unknown = false;
         r = read_vm(c, reply);
         if (r >= 0)
                 r = charge_plan(c->has, c->n_has, c->charged, c->n_charged, &c->plan);

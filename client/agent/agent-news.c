@@ -211,7 +211,7 @@ static void on_reported(void *userdata, sd_id128_t uuid, const sd_bus_error *err
         agent->report_complaint = NULL;
 }
 
-static void look(Agent *agent, sd_id128_t uuid) {
+void agent_look(Agent *agent, sd_id128_t uuid) {
         (void)libvirt_order(agent->libvirt, agent->connection, ORDER_LOOK, uuid, -1);
 }
 
@@ -224,11 +224,11 @@ static void check_list(Agent *agent, const News *news) {
                 if (f)
                         f->listed = agent->list;
                 if (!f || !f->follow.running)
-                        look(agent, news->uuids[i]);
+                        agent_look(agent, news->uuids[i]);
         }
         for (const Followed *f = agent->domains; f; f = f->hh.next)
                 if (f->follow.running && f->listed != agent->list)
-                        look(agent, f->uuid);
+                        agent_look(agent, f->uuid);
 }
 
 static void on_running(Agent *agent, const News *news) {
@@ -310,6 +310,7 @@ static void on_event(Agent *agent, const News *news) {
 
         if (!f)
                 return; /* the look after it tells */
+        f->is_unknown = false;
         if (news->kind == NEWS_STARTED) {
                 follow_started(&f->follow);
                 started(agent, f);

@@ -26,6 +26,7 @@ typedef struct Followed {
         size_t n_functions;
         uint64_t memory;        /* bytes, of the running one */
         DomainLate late;        /* what is to be done if aviommud does not know the running one */
+        bool is_unknown;        /* it was asked once, and did not */
         char *complaint;        /* the last one: each is made once */
         Comparison *comparison; /* that is under way */
         UT_hash_handle hh;
@@ -83,5 +84,6 @@ void comparisons_free(Agent *agent);
 
 int agent_on_news(sd_event_source *source, int fd, uint32_t events, void *userdata);
 void agent_list(Agent *agent);
+void agent_look(Agent *agent, sd_id128_t uuid); /* has libvirt say how the domain is now */
 void agent_forget(Agent *agent, Followed *f);
 void agent_forget_all(Agent *agent);
