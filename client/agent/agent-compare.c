@@ -352,6 +352,7 @@ static void on_charged(void *userdata, sd_id128_t uuid, const sd_bus_error *erro
                 return;
         }
         c->domain->is_unknown = false;
+        charge_plan_done(&c->plan);
         r = read_vm(c, reply);
         if (r >= 0)
                 r = charge_plan(c->has, c->n_has, c->charged, c->n_charged, &c->plan);

@@ -215,6 +215,7 @@ static void become(Ctl *ctl, const Program *program, const Completion *completio
         for (const Verb *v = program->verbs; v->name; v++)
                 if (streq(v->name, words[completion->index]))
                         verb = v;
+        assert(verb); /* the decider has found it */
         argv[0] = program_invocation_short_name;
         argv[1] = (char *)"complete";
         argv[2] = (char *)"--";

@@ -193,6 +193,7 @@ CompletionSource completion_source(const char *name, size_t size, bool is_option
                 { "UUID", SOURCE_NEW, SOURCE_NONE },
                 { "FILE", SOURCE_FILES, SOURCE_FILES },
                 { "FOLDER", SOURCE_FILES, SOURCE_FILES },
+                { "PATH", SOURCE_FILES, SOURCE_FILES },
                 { "DOMAIN", SOURCE_PROGRAM, SOURCE_PROGRAM },
                 /* What only the user knows, or what the help of the option lists. */
                 { "FORMAT", SOURCE_NONE, SOURCE_NONE },

@@ -146,16 +146,42 @@ static const ContextFunction *find_guest_id(const VmContext *ctx, GuestDeviceId 
         return NULL;
 }
 
-static int choose_guest_id(const VmContext *existing, const VmContext *added,
-                           const FunctionRequest *requests, size_t n_requests, GuestDeviceId *ret,
-                           Problem *p) {
+/* Whether a guest device id is taken, or its bus is that of a function behind another host IOMMU: a VMM has a root bus for each vIOMMU. */
+static bool is_in_the_way(uint16_t taken, uint32_t behind, uint32_t bdf, uint32_t host_iommu) {
+        return taken == bdf || (behind != host_iommu && taken >> 8 == bdf >> 8);
+}
+
+static bool guest_id_is_free(const AdmissionView *view, const VmContext *existing,
+                             const VmContext *added, const FunctionRequest *requests,
+                             size_t n_requests, uint32_t bdf, uint32_t host_iommu) {
+        const VmContext *const contexts[] = { existing, added };
+
+        for (size_t i = 0; i < ELEMENTSOF(contexts); i++)
+                for (size_t j = 0; j < contexts[i]->n_functions; j++) {
+                        const ContextFunction *f = contexts[i]->functions + j;
+
+                        if (is_in_the_way(f->guest_id.bdf, f->host_iommu, bdf, host_iommu))
+                                return false;
+                }
+        for (size_t i = 0; i < n_requests; i++) {
+                const PciFunctionInfo *info = inventory_find_function(view->inventory,
+                                                                      &requests[i].address);
+
+                if (requests[i].has_guest_id &&
+                    is_in_the_way(requests[i].guest_id.bdf, info ? info->host_iommu : host_iommu,
+                                  bdf, host_iommu))
+                        return false;
+        }
+        return true;
+}
+
+static int choose_guest_id(const AdmissionView *view, const VmContext *existing,
+                           const VmContext *added, const FunctionRequest *requests,
+                           size_t n_requests, uint32_t host_iommu, GuestDeviceId *ret, Problem *p) {
         for (uint32_t bdf = FIRST_GUEST_BDF; bdf <= UINT16_MAX; bdf += GUEST_BDF_STEP) {
                 GuestDeviceId id = { (uint16_t)bdf };
-                bool wanted = false;
 
-                for (size_t i = 0; i < n_requests; i++)
-                        wanted |= requests[i].has_guest_id && requests[i].guest_id.bdf == id.bdf;
-                if (wanted || find_guest_id(existing, id) || find_guest_id(added, id))
+                if (!guest_id_is_free(view, existing, added, requests, n_requests, bdf, host_iommu))
                         continue;
                 *ret = id;
                 return 0;
@@ -163,7 +189,8 @@ static int choose_guest_id(const VmContext *existing, const VmContext *added,
         return problem_set(p, PROBLEM_DUPLICATE_GUEST_ID, "The VM has no guest device id left.");
 }
 
-static int plan_guest_id(const VmContext *existing, const VmContext *added,
+static int plan_guest_id(const AdmissionView *view, const VmContext *existing,
+                         const VmContext *added, const PciFunctionInfo *info,
                          const FunctionRequest *request, const FunctionRequest *requests,
                          size_t n_requests, GuestDeviceId *ret, Problem *p) {
         const ContextFunction *other;
@@ -178,7 +205,8 @@ static int plan_guest_id(const VmContext *existing, const VmContext *added,
                 return 0;
         }
         if (!request->has_guest_id)
-                return choose_guest_id(existing, added, requests, n_requests, ret, p);
+                return choose_guest_id(view, existing, added, requests, n_requests,
+                                       info->host_iommu, ret, p);
 
         other = find_guest_id(existing, request->guest_id)
                         ?: find_guest_id(added, request->guest_id);
@@ -205,8 +233,8 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 if (r >= 0)
                         r = check_group(view, existing, info, requests, n_requests, p);
                 if (r >= 0)
-                        r = plan_guest_id(existing, ret, request, requests, n_requests, &f.guest_id,
-                                          p);
+                        r = plan_guest_id(view, existing, ret, info, request, requests, n_requests,
+                                          &f.guest_id, p);
                 if (r < 0)
                         return r;
 

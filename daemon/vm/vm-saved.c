@@ -101,6 +101,7 @@ static int charges_save(const VmSnapshot *s, VmRecord *ret) {
 int vm_save(const VmSnapshot *s, VmRecord *ret) {
         const VmContext *ctx = s->context;
         const Vm *vm = s->vm;
+        uint64_t memory = MAX(vm->memory, s->memory); /* cppcheck breaks on it in an initializer */
         VmRecord record = {
                 .uuid = vm->uuid,
                 .owner_uid = vm->owner_uid,
@@ -108,7 +109,7 @@ int vm_save(const VmSnapshot *s, VmRecord *ret) {
                 .shared = ctx->shared,
                 .confirmed = ctx->confirmed,
                 .confirming = ctx->confirming,
-                .memory = MAX(vm->memory, s->memory),
+                .memory = memory,
                 .guest_domains = vm->guest_domains,
                 .ioas_id = ctx->ioas_id,
                 .hwpt_id = ctx->hwpt_id,
