@@ -210,7 +210,7 @@ int holders_scan(dev_t device, pid_t daemon, pid_t service_manager, HolderScan *
         proc = opendir("/proc");
         if (!proc)
                 r = -errno;
-        while (r >= 0 && (e = readdir(proc))) {
+        while (proc && r >= 0 && (e = readdir(proc))) {
                 unsigned pid;
 
                 if (number_of(e->d_name, &pid) >= 0 && pid > 0 && pid <= INT32_MAX)

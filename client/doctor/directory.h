@@ -24,6 +24,14 @@ static inline int directory_open(int dir_fd, const char *path, DIR **ret) {
         return 0;
 }
 
+/* Its descriptor, which stays its own. */
+static inline int directory_fd(DIR *d) {
+        int fd = dirfd(d);
+
+        assert(fd >= 0); /* an open one has one */
+        return fd;
+}
+
 static inline void directory_closep(DIR **d) {
         if (*d)
                 (void)closedir(*d);

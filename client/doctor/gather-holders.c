@@ -27,7 +27,7 @@ static int process_holds(int process_fd, bool *ret) {
         assert(d);
         while (!*ret && (e = readdir(d))) {
                 char target[sizeof(NODE) + 1];
-                ssize_t n = readlinkat(dirfd(d), e->d_name, target, sizeof(target));
+                ssize_t n = readlinkat(directory_fd(d), e->d_name, target, sizeof(target));
 
                 *ret = n == (ssize_t)strlen(NODE) && strncmp(target, NODE, (size_t)n) == 0;
         }
@@ -89,7 +89,7 @@ void gather_holders(int root_fd, HolderFacts *ret) {
                 return;
         assert(d);
         while ((e = readdir(d)))
-                look_at_process(ret, dirfd(d), e->d_name);
+                look_at_process(ret, directory_fd(d), e->d_name);
         if (ret->n > 0)
                 qsort(ret->items, ret->n, sizeof(Holder), compare);
 }

@@ -35,7 +35,7 @@ static void read_vfio(int root_fd, NodeFacts *f) {
                 if (strncmp(e->d_name, "vfio", 4) != 0)
                         continue;
                 (void)snprintf(n.name, sizeof(n.name), "%.*s", (int)sizeof(n.name) - 1, e->d_name);
-                look(dirfd(d), e->d_name, &n);
+                look(directory_fd(d), e->d_name, &n);
                 f->vfio = alloc_grow(f->vfio, f->n_vfio, sizeof(Node));
                 f->vfio[f->n_vfio++] = n;
         }

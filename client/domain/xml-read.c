@@ -237,6 +237,7 @@ static void add_text(void *userdata, const XML_Char *text, int length) {
                 node->text = more;
                 node->size_text = size;
         }
+        assert(node->text);
         memcpy(node->text + node->n_text, text, n);
         node->n_text += n;
         node->text[node->n_text] = '\0';

@@ -226,6 +226,7 @@ int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret
         if (r < 0)
                 return r;
 
+        assert(*ret);
         (*ret)->taken = true;
         receipt_suspend((*ret)->receipt);
         m->deciding_for = *ret;
