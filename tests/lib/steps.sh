@@ -76,10 +76,16 @@ step_begin() {
         step_begins[$started]=$SECONDS
 }
 
-# Waits for one of them.
+# Waits for one of them. (wait -n forgets those that ended before it.)
 step_wait() {
         local pid code=0
-        wait -n -p pid "${!step_names[@]}" || code=$?
+        while :; do
+                for pid in "${!step_names[@]}"; do
+                        kill -0 "$pid" 2>/dev/null || break 2
+                done
+                sleep 0.5
+        done
+        wait "$pid" || code=$?
         forget "$pid"
         verdict "${step_names[$pid]}" "$code" $((SECONDS - step_begins[$pid]))
         unset "step_names[$pid]" "step_begins[$pid]"
