@@ -24,7 +24,7 @@ MINUTE = 60 * 1000  # in milliseconds
 # Not enough is left, or somebody else has it: when something comes back, it may do.
 EXHAUSTED = {ERROR + name for name in (
     "NoFreeInstance", "NoFreeTransDevId", "NoContiguousMemory", "NoFreeDomainId", "NoPinnableMemory",
-    "NoFreeDescriptor", "LimitsExceeded", "FunctionInUse")}
+    "NoFreeDescriptor", "LimitsExceeded", "QuotaExceeded", "FunctionInUse")}
 # Passes by itself.
 PASSING = {ERROR + name for name in ("Busy", "StorageFailed")}
 # Nobody has said whether it was done.
@@ -56,7 +56,8 @@ def error_name(error):
 
 
 def explain(error):
-    return GLib.Error(error.message.partition(": ")[2], error.domain, error.code).message
+    """The sentence, without the name that GLib puts before it."""
+    return error.message.partition(": ")[2] if error_name(error) else error.message
 
 
 def follow():
@@ -106,7 +107,13 @@ def reconcile():
     for _uuid, name, _tier, _handover, state, _n_functions, path in vms():
         if name.startswith(PREFIX):
             print(f"left over: {name}, {state}")
-            destroy(path)
+            try:
+                destroy(path)
+            except GLib.Error as error:
+                # Its VMM is alive and has the context: to be ended first, or to be adopted.
+                if error_name(error) != ERROR + "WrongState":
+                    raise
+                print(explain(error))
 
 
 def create(request):

@@ -18,7 +18,7 @@ static_steps() {
 
 # Prints the C files of the project.
 c_files() {
-        find daemon client tests -name '*.[ch]' -not -path 'tests/vm/module/*' | sort
+        find daemon client doc tests -name '*.[ch]' -not -path 'tests/vm/module/*' | sort
 }
 
 check_format() {
