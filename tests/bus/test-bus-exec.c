@@ -334,6 +334,11 @@ static void test_describe_hardware(void **state) {
                          ",iommufd=iommufd0,bus=pcie.0,addr=0x5.0x0\n");
         vm_destroy_ok(f, uuid);
 
+        /* Two vIOMMUs, whose functions nobody gave ids: a bus each. */
+        CREATE(f, uuid, .tier = "hardware", .handover = "vmm", .functions = NIC " " NIC2 " " DISK);
+        run_ok(f, vm, "Vm", "Describe", "s", "qemu-args");
+        vm_destroy_ok(f, uuid);
+
         /* Two vIOMMUs on one bus; one vIOMMU on two. */
         CREATE(f, uuid, .tier = "hardware", .handover = "vmm",
                .functions = NIC "=01:00.0 " NIC2 "=01:01.0");

@@ -73,7 +73,7 @@ static void test_plan(void **state) {
         assert_at(warm, "\"handover\": ", "\"daemon\"");
         assert_at(warm, "\"viommus\": ", "[\"ivhd0\", \"ivhd1\"]");
         assert_at(warm, "\"charges\": ", CHARGES);
-        assert_at(warm, "(\"" NIC2 "\", ", "\"ivhd1\", \"01:01.0\", ");
+        assert_at(warm, "(\"" NIC2 "\", ", "\"ivhd1\", \"02:00.0\", ");
         assert_world(f, before);
 
         vm_create(f, &spec);
@@ -119,16 +119,16 @@ static void test_properties(void **state) {
         assert_property(f, vm, "Vm", "Operation", "(\"\", 0, 0)");
         assert_property(f, vm, "Vm", "Functions",
                         "[(\"" NIC "\", \"ivhd0\", \"01:00.0\", \"realized\"), "
-                        "(\"" NIC2 "\", \"ivhd1\", \"01:01.0\", \"realized\"), "
-                        "(\"" DISK "\", \"ivhd1\", \"01:02.0\", \"realized\")]");
+                        "(\"" NIC2 "\", \"ivhd1\", \"02:00.0\", \"realized\"), "
+                        "(\"" DISK "\", \"ivhd1\", \"02:01.0\", \"realized\")]");
         (void)snprintf(expected, sizeof(expected), "[\"%s/viommu/0\", \"%s/viommu/1\"]", vm, vm);
         assert_property(f, vm, "Vm", "Viommus", expected);
         assert_property(f, viommu_path(uuid, 1), "Viommu", "HostIommu", "\"ivhd1\"");
         assert_property(f, viommu_path(uuid, 1), "Viommu", "VfMmioSize", "4096");
         assert_property(f, viommu_path(uuid, 1), "Viommu", "State", "\"realized\"");
         text = property(f, viommu_path(uuid, 1), "Viommu", "Devices");
-        assert_at(text, "[(", "\"" NIC2 "\", \"01:01.0\", ");
-        assert_at(text, "), (", "\"" DISK "\", \"01:02.0\", ");
+        assert_at(text, "[(", "\"" NIC2 "\", \"02:00.0\", ");
+        assert_at(text, "), (", "\"" DISK "\", \"02:01.0\", ");
 
         (void)snprintf(expected, sizeof(expected), "\"%s\"", vm);
         byname = ask_text(f, NULL, "Manager", "GetVmByName", "s", "a guest");
@@ -178,7 +178,7 @@ static void test_attach_detach(void **state) {
         assert_property(f, vm, "Vm", "Functions",
                         "[(\"" NIC "\", \"ivhd0\", \"01:00.0\", \"realized\"), "
                         "(\"" NIC2 "\", \"ivhd1\", \"0a:00.0\", \"realized\"), "
-                        "(\"" DISK "\", \"ivhd1\", \"01:01.0\", \"realized\")]");
+                        "(\"" DISK "\", \"ivhd1\", \"02:00.0\", \"realized\")]");
         assert_int_equal(counter(f, "viommus"), 2);
         assert_int_equal(counter(f, "vdevices"), 3);
 
@@ -353,8 +353,8 @@ static void test_vmm(void **state) {
         run_fails(f, "WrongState", vm, "Vm", "OpenDevice", "s", NIC);
         assert_property(f, vm, "Vm", "Functions",
                         "[(\"" NIC "\", \"ivhd0\", \"01:00.0\", \"bound\"), "
-                        "(\"" NIC2 "\", \"ivhd1\", \"01:01.0\", \"bound\"), "
-                        "(\"" DISK "\", \"ivhd1\", \"01:02.0\", \"bound\")]");
+                        "(\"" NIC2 "\", \"ivhd1\", \"02:00.0\", \"bound\"), "
+                        "(\"" DISK "\", \"ivhd1\", \"02:01.0\", \"bound\")]");
 
         /* From here on the VMM has it all, and the VM is not taken from under it unasked. */
         for (size_t i = 0; i < ELEMENTSOF(cdevs); i++)
