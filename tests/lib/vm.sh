@@ -62,7 +62,7 @@ vm_steps() {
 
 # How many of them have room beside each other: two processors' work each at times, mostly one's, and up to 6 GiB.
 vm_side_by_side() {
-        awk -v n="$jobs" '$1 == "MemAvailable:" { m = int($2 / (6 * 1024 * 1024)) } END { n = m < n ? m : n; print n > 1 ? n : 1 }' /proc/meminfo
+        awk -v n="$jobs" '$1 == "MemAvailable:" { m = int($2 / (6 * 1024 * 1024)) } END { n = m < n ? m : n; print (n > 1 ? n : 1) }' /proc/meminfo
 }
 
 # Prints the arguments of each boot of a case, an empty line for none.
