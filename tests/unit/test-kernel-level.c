@@ -115,6 +115,9 @@ static void from_probe(void **state) {
                 { { 0, 0, 0, -ENOMEM, -ENOMEM, 0, 0, 0 }, KERNEL_LEVEL_UNKNOWN, "could not ask" },
                 { { 0, 0, 0, -ENOENT, X, -EIO, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "could not allocate" },
                 { { 0, 0, 0, -ENOENT, X, -EBUSY, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "could not" },
+                { { 0, 0, 0, -ENOENT, X, -ENOENT, 0, 1 },
+                  KERNEL_LEVEL_UNKNOWN,
+                  "could not allocate" },
 
                 /* A full host is no poor one. */
                 { { 0, 0, 0, -ENOENT, X, -ENOSPC, 0, 1 }, KERNEL_LEVEL_UNKNOWN, "was free" },
