@@ -27,16 +27,16 @@ fuzz_steps() {
                 [[ -f $fuzzer && -x $fuzzer ]] || continue
                 n=$((n + 1))
                 name=$(basename "$fuzzer")
-                step "$name" fuzz "$fuzzer" "tests/fuzz/corpus/${name#fuzz-}"
+                fuzz_begin "$name" "$fuzzer" "tests/fuzz/corpus/${name#fuzz-}"
         done
+        steps_wait
         [[ $n -gt 0 ]] || failed "fuzz: no fuzzers in build/fuzz"
 }
 
-fuzz() {
-        local fuzzer=$1 corpus=$2 found
-        found=$temp/$(basename "$fuzzer")
+fuzz_begin() {
+        local name=$1 fuzzer=$2 corpus=$3 found=$temp/$1
         mkdir -p "$found"
         [[ -d $corpus ]] || corpus=policy/profiles # the profiles are their own corpus
-        run "$fuzzer" -max_total_time="$([[ $long ]] && echo 60 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
+        step_begin "$name" "$fuzzer" -max_total_time="$([[ $long ]] && echo 60 || echo 10)" -timeout=10 -rss_limit_mb=2048 \
                 -print_final_stats=1 -artifact_prefix="$logs/" "$found" "$corpus"
 }
