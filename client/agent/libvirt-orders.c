@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 
-/* An event comes while libvirt is still about what it tells of; a start does not have to share the machine with us. */
+/* A start is told of while libvirt is still about it, and does not have to share the machine with us. */
 #define LOOK_AFTER_MSEC 300
 
 static bool error_is(int code) {
@@ -164,8 +164,11 @@ uint64_t libvirt_now_msec(void) {
         return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices) {
+void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices, bool later) {
+        uint64_t at = libvirt_now_msec() + (later ? LOOK_AFTER_MSEC : 0);
         Look *grown;
+
+        lv->look_at_msec = lv->n_looks == 0 ? at : MIN(lv->look_at_msec, at);
 
         for (size_t i = 0; i < lv->n_looks; i++)
                 if (sd_id128_equal(lv->looks[i].uuid, uuid)) {
@@ -178,8 +181,6 @@ void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices) {
                 return;
         }
         lv->looks = grown;
-        if (lv->n_looks == 0)
-                lv->look_at_msec = libvirt_now_msec() + LOOK_AFTER_MSEC;
         grown[lv->n_looks++] = (Look){ .uuid = uuid, .devices = devices };
 }
 
@@ -305,7 +306,7 @@ void libvirt_carry_out(Libvirt *lv, Order *order) {
                 answer(lv, order);
                 break;
         case _ORDER_LOOK_SOON:
-                libvirt_look_soon(lv, order->uuid, order->devices);
+                libvirt_look_soon(lv, order->uuid, order->devices, order->later);
                 break;
         case _ORDER_LOST:
                 libvirt_lose(lv, order->reason);

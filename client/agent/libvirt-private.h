@@ -19,6 +19,7 @@ typedef struct Order {
         sd_id128_t uuid;
         int fd;
         bool devices;       /* of _ORDER_LOOK_SOON */
+        bool later;         /* of that, too: when what libvirt is about is over */
         const char *reason; /* of _ORDER_LOST, static */
 } Order;
 
@@ -66,7 +67,7 @@ struct Libvirt {
         int dead_end; /* what is associated in place of a spent context */
         Look *looks;
         size_t n_looks;
-        uint64_t look_at_msec; /* when the first of them was asked for, and a little */
+        uint64_t look_at_msec; /* when the first of them is to be looked at */
         bool stopping;
 };
 
@@ -83,8 +84,8 @@ void libvirt_tell(Libvirt *lv, News *news);
 /* The connection is of no use any more: the loop closes it. */
 void libvirt_lose(Libvirt *lv, const char *reason);
 
-/* Has a domain looked at soon: after what libvirt is doing with it, and once for all events of it. */
-void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices);
+/* Has a domain looked at, once for all events of it that have come. @later: a moment after this one. */
+void libvirt_look_soon(Libvirt *lv, sd_id128_t uuid, bool devices, bool later);
 
 /* Looks at all domains, tells of each, and then that it was all. Loses the connection when it cannot. */
 void libvirt_list_all(Libvirt *lv);

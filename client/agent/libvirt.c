@@ -112,8 +112,8 @@ static void order_within(const Source *source, const Order *template) {
         mailbox_post(&source->lv->orders, &order->mail);
 }
 
-static void look_soon(const Source *source, virDomainPtr domain, bool devices) {
-        Order order = { .kind = _ORDER_LOOK_SOON, .devices = devices };
+static void look_soon(const Source *source, virDomainPtr domain, bool devices, bool later) {
+        Order order = { .kind = _ORDER_LOOK_SOON, .devices = devices, .later = later };
 
         if (virDomainGetUUID(domain, order.uuid.bytes) >= 0)
                 order_within(source, &order);
@@ -130,14 +130,14 @@ static void on_lifecycle(virConnectPtr connection, virDomainPtr domain, int even
         else if (event != VIR_DOMAIN_EVENT_DEFINED && event != VIR_DOMAIN_EVENT_UNDEFINED &&
                  event != VIR_DOMAIN_EVENT_CRASHED)
                 return;
-        look_soon(userdata, domain, false);
+        look_soon(userdata, domain, false, event == VIR_DOMAIN_EVENT_STARTED);
 }
 
 static void on_device(virConnectPtr connection, virDomainPtr domain, const char *alias,
                       void *userdata) {
         (void)connection;
         (void)alias;
-        look_soon(userdata, domain, true);
+        look_soon(userdata, domain, true, false);
 }
 
 static void on_metadata(virConnectPtr connection, virDomainPtr domain, int type, const char *uri,
@@ -145,7 +145,7 @@ static void on_metadata(virConnectPtr connection, virDomainPtr domain, int type,
         (void)connection;
         (void)type;
         (void)uri;
-        look_soon(userdata, domain, false);
+        look_soon(userdata, domain, false, false);
 }
 
 static void on_close(virConnectPtr connection, int reason, void *userdata) {
