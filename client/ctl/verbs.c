@@ -88,17 +88,23 @@ static const CtlOption exec_options[] = {
         { "fd-keep", "N", OPTION_FD_KEEP, "Leave it descriptor N as it is here; may be repeated" },
 };
 
+/* What a VM takes: of a wish that is carried out at once, and of one that is kept for later. */
+#define TAKEN_OPTIONS                                                                              \
+        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },                           \
+                { "function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,                             \
+                  "PCI function and its address in the guest; may be repeated" },                  \
+                { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --function before it" },   \
+                { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" }, \
+                { "handover", "WHO", OPTION_HANDOVER,                                              \
+                  "Who makes the kernel objects: daemon, vmm or none" },                           \
+                { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },            \
+                { "tenant", "NAME", OPTION_TENANT, "On whose account the VM is" },                 \
+                { "guest-domains", "N", OPTION_GUEST_DOMAINS,                                      \
+                  "Domain ids for the guest on each vIOMMU" }
+
 static const CtlOption request_options[] = {
         { "name", "NAME", OPTION_NAME, "Name, unique among the VMs (default: the UUID)" },
-        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },
-        { "function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,
-          "PCI function and its address in the guest; may be repeated" },
-        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --function before it" },
-        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" },
-        { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
-        { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
-        { "tenant", "NAME", OPTION_TENANT, "On whose account the VM is" },
-        { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
+        TAKEN_OPTIONS,
         { "leash", "PID|agent", OPTION_LEASH,
           "Take the VM down when this process ends, or when the agent says so" },
         { "hold", NULL, OPTION_HOLD, "Stay, and take the VM down on Ctrl-C or the end of input" },
@@ -107,15 +113,7 @@ static const CtlOption request_options[] = {
 
 static const CtlOption reserve_options[] = {
         { "ttl", "SECONDS", OPTION_TTL, "Keep it so long, 1 second to a day" },
-        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },
-        { "function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,
-          "PCI function and its address in the guest; may be repeated" },
-        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --function before it" },
-        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --function before it" },
-        { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
-        { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
-        { "tenant", "NAME", OPTION_TENANT, "On whose account the VM will be" },
-        { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
+        TAKEN_OPTIONS,
 };
 
 static const CtlOption attach_options[] = {

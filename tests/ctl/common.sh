@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # What the tests of aviommuctl share: a bus, the stand-in for the daemon, and ways to run and to compare. For scripts whose
-# arguments are PATH_TO_AVIOMMUCTL PATH_TO_MOCK [--regenerate].
+# arguments are PATH_TO_AVIOMMUCTL PATH_TO_MOCK [--regenerate], or PATH_TO_AVIOMMUCTL PATH_TO_AVIOMMUD_SIM.
 
 set -u
 

@@ -8,47 +8,18 @@
 # The test driver has no QEMU, no hooks, and of an iommufd in a domain it knows what its libvirt does: what follows from their
 # versions is in unit/test-libvirt-abilities.c. Each program that asks has domains of its own, so nothing is left of a change.
 
-set -u
-
-ctl=$(realpath "${1:?path of aviommuctl}")
-sim=$(realpath "${2:?path of aviommud-sim}")
-here=$(dirname "$(realpath "$0")")
-tmp=$(mktemp -d)
-bus_pid=
+. "$(dirname "$(realpath "$0")")/common.sh"
+sim=$mock
 sim_pid=
 silent_pid=
+export LIBVIRT_DEFAULT_URI="test://$here/libvirt/node.xml"
 
-unset COLUMNS LINES LESS NO_COLOR DBUS_SYSTEM_BUS_ADDRESS LANG LANGUAGE
-AVIOMMU_LIBEXEC=$(dirname "$ctl")
-export AVIOMMU_LIBEXEC LC_ALL=C.UTF-8 TERM=xterm PAGER=cat LIBVIRT_DEFAULT_URI="test://$here/libvirt/node.xml"
-
-finish() {
+finish_all() {
         [ -z "$sim_pid" ] || kill "$sim_pid" 2>/dev/null
-        [ -z "$bus_pid" ] || kill "$bus_pid" 2>/dev/null
         [ -z "$silent_pid" ] || kill "$silent_pid" 2>/dev/null
-        wait
-        rm -rf "$tmp"
+        finish
 }
-trap finish EXIT
-
-fail() {
-        echo "FAILED $1: $2"
-        echo "--- stdout"
-        cat "$tmp/out" 2>/dev/null
-        echo "--- stderr"
-        cat "$tmp/err" 2>/dev/null
-        exit 1
-}
-
-await() {
-        local name=$1 i
-        shift
-        for ((i = 0; i < 200; i++)); do
-                "$@" >/dev/null 2>&1 && return 0
-                sleep 0.05
-        done
-        fail "$name" "waited in vain for: $*"
-}
+trap finish_all EXIT
 
 # run NAME EXIT_CODE ARGUMENT...
 run() {
@@ -57,15 +28,6 @@ run() {
         timeout 30 "$ctl" libvirt --config="$tmp/libvirt.conf" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
         code=$?
         [ "$code" = "$expected" ] || fail "$name" "exit code $code instead of $expected: $*"
-}
-
-# says NAME EXIT_CODE TEXT ARGUMENT...
-says() {
-        local name=$1 code=$2 text=$3
-        shift 3
-        run "$name" "$code" "$@"
-        grep -qF -- "$text" "$tmp/out" "$tmp/err" || fail "$name" "does not say: $text"
-        echo "ok $name"
 }
 
 # also NAME PATTERN: a line of what came out last.

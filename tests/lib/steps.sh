@@ -70,7 +70,7 @@ step_begin() {
         local name=$1 log
         log=$(log_of "$name")
         shift
-        [[ ${#step_names[@]} == 0 || ${#step_names[@]} -lt $side_by_side ]] || step_wait
+        [[ ${#step_names[@]} -lt $side_by_side ]] || step_wait
         start "$@" >"$log" 2>&1 </dev/null
         step_names[$started]=$name
         step_begins[$started]=$SECONDS
