@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <systemd/sd-daemon.h>
 
@@ -33,7 +34,8 @@ struct FdStore {
         pthread_mutex_t mutex;
         StoredName *names;
         uint64_t count;
-        uint32_t last_id; /* given last by fdstore_add_new(): others come first */
+        uint32_t last_id;      /* given last by fdstore_add_new(): others come first */
+        atomic_bool unsettled; /* the last barrier failed */
 };
 
 /* ---- the names, with the mutex held ---- */
@@ -339,5 +341,10 @@ int fdstore_barrier(FdStore *store) {
         do
                 r = sd_notify_barrier(false, store->barrier_timeout_usec);
         while (r == -EINTR);
+        atomic_store(&store->unsettled, r < 0);
         return r < 0 ? r : 0;
+}
+
+bool fdstore_is_unsettled(FdStore *store) {
+        return store && atomic_load(&store->unsettled);
 }

@@ -77,3 +77,6 @@ int fdstore_remove(FdStore *store, const char *name);
 /* Waits until the manager has seen all of the above. Returns 0, -ETIMEDOUT, or what sending
  * gave. */
 int fdstore_barrier(FdStore *store);
+
+/* Whether the last barrier failed: what was removed before it may still be kept, and keep its kernel objects alive. */
+bool fdstore_is_unsettled(FdStore *store);

@@ -47,11 +47,16 @@ static int drop_functions(FdStore *store, VmContext *ctx, bool *news) {
         return r;
 }
 
-/* Waits until the service manager has seen what was taken out. */
+/* Waits until the service manager has seen the news. */
 static int finish(FdStore *store, int r, bool news, Problem *p) {
         if (news)
                 RET_GATHER(r, fdstore_barrier(store));
         return refuse(r, p);
+}
+
+/* The same of what was taken out: also by an earlier try, which it has not answered. */
+static int finish_drop(FdStore *store, int r, bool news, Problem *p) {
+        return finish(store, r, news || fdstore_is_unsettled(store), p);
 }
 
 int context_store(FdStore *store, VmContext *ctx, int leash_pidfd, uint32_t *ret_leash_stored,
@@ -71,14 +76,14 @@ int context_unstore_function(FdStore *store, ContextFunction *function, Problem 
         bool news = false;
         int r = drop(store, &function->stored, &news);
 
-        return finish(store, r, news, reterr_problem);
+        return finish_drop(store, r, news, reterr_problem);
 }
 
 int context_unstore_functions(FdStore *store, VmContext *ctx, Problem *reterr_problem) {
         bool news = false;
         int r = drop_functions(store, ctx, &news);
 
-        return finish(store, r, news, reterr_problem);
+        return finish_drop(store, r, news, reterr_problem);
 }
 
 int context_unstore(FdStore *store, VmContext *ctx, Problem *reterr_problem) {
@@ -86,12 +91,12 @@ int context_unstore(FdStore *store, VmContext *ctx, Problem *reterr_problem) {
         int r = drop_functions(store, ctx, &news);
 
         RET_GATHER(r, drop(store, &ctx->iommufd_stored, &news));
-        return finish(store, r, news, reterr_problem);
+        return finish_drop(store, r, news, reterr_problem);
 }
 
 int descriptor_unstore(FdStore *store, uint32_t *stored, Problem *reterr_problem) {
         bool news = false;
         int r = drop(store, stored, &news);
 
-        return finish(store, r, news, reterr_problem);
+        return finish_drop(store, r, news, reterr_problem);
 }

@@ -521,8 +521,11 @@ static void a_slow_manager(void **state) {
                             (after.tv_nsec - before.tv_nsec) / 1000000 >=
                     49);
         assert_int_equal(n_managed(), 0);
+        assert_true(fdstore_is_unsettled(store));
         service_manager_stall(manager, false);
+        assert_true(fdstore_is_unsettled(store));
         assert_ok(fdstore_barrier(store));
+        assert_false(fdstore_is_unsettled(store));
         assert_int_equal(n_managed(), 1);
 }
 
