@@ -82,7 +82,15 @@ static int detach_run(Operation *op, Kernel *k, Problem *p) {
                                         &detach->freed);
 }
 
-/* Functions that their VMM has not let go of in time are asked about again from time to time, and so are vIOMMUs. */
+static bool has_draining_functions(const VmContext *ctx) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (ctx->functions[i].draining)
+                        return true;
+        return false;
+}
+
+/* Functions that their VMM has not let go of in time are asked about again from time to time, and so are vIOMMUs; and what an earlier daemon
+ * left half done is put right once they do not keep it any more. */
 static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         Vm *vm = userdata;
 
@@ -97,14 +105,17 @@ static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
                 if (context_viommu_is_unused(&vm->context, vm->context.viommus + i))
                         (void)vm_destroy_viommu(vm, vm->context.viommus[i].host_iommu, NULL, NULL,
                                                 NULL, NULL);
+        if (vm->unrepaired && vm_is_alive(vm) && !has_draining_functions(&vm->context))
+                (void)vm_repair(vm);
         detach_retry_later(vm);
         return 0;
 }
 
-static bool has_remains(const VmContext *ctx) {
-        for (size_t i = 0; i < ctx->n_functions; i++)
-                if (ctx->functions[i].draining)
-                        return true;
+static bool has_remains(const Vm *vm) {
+        const VmContext *ctx = &vm->context;
+
+        if (vm->unrepaired || has_draining_functions(ctx))
+                return true;
         for (size_t i = 0; i < ctx->n_viommus; i++)
                 if (context_viommu_is_unused(ctx, ctx->viommus + i))
                         return true;
@@ -112,7 +123,7 @@ static bool has_remains(const VmContext *ctx) {
 }
 
 void detach_retry_later(Vm *vm) {
-        if (has_remains(&vm->context) && vm_is_alive(vm) && !vm->retry && !vm->manager->stopping)
+        if (has_remains(vm) && vm_is_alive(vm) && !vm->retry && !vm->manager->stopping)
                 (void)sd_event_add_time_relative(vm->manager->event, &vm->retry, CLOCK_MONOTONIC,
                                                  DRAIN_RETRY_USEC, 0, on_drain_retry, vm);
 }

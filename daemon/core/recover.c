@@ -201,10 +201,6 @@ static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFa
         r = adopt_leash(rec, vm, record, d, leash);
         if (r >= 0)
                 r = unplug_watches_sync(vm, rec->m->event, hotplug_unplug_wanted);
-        /* Last: from here on a worker closes descriptors. */
-        if (r >= 0 && repair_is_needed(&vm->context))
-                r = vm_repair(vm);
-        detach_retry_later(vm);
         rec->n_adopted++;
         return r;
 }
@@ -290,7 +286,7 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
                 leash->claimed = true; /* removed with the rest of it */
         else
                 mine->leash_stored = 0;
-        vm_drain(mine, d.end_reason);
+        mine->end_reason = d.end_reason;
         rec->n_released++;
         return 0;
 }
@@ -500,6 +496,22 @@ static int let_go(Recovery *rec) {
         return 0;
 }
 
+/* Only when what nobody has claimed is gone: it would keep what is taken back here, as a function does that was bound and not yet recorded. */
+static int finish_operations(Manager *m) {
+        int r = 0;
+
+        for (size_t i = 0; i < m->n_vms && r >= 0; i++) {
+                Vm *vm = m->vms[i];
+
+                if (!vm_is_alive(vm))
+                        vm_drain(vm, vm->end_reason);
+                else if (repair_is_needed(&vm->context))
+                        r = vm_repair(vm);
+                detach_retry_later(vm);
+        }
+        return r;
+}
+
 int manager_recover(Manager *m) {
         Recovery rec = { .m = m };
         int r;
@@ -513,6 +525,8 @@ int manager_recover(Manager *m) {
                 r = recover_later(&rec);
         if (r >= 0)
                 r = let_go(&rec);
+        if (r >= 0)
+                r = finish_operations(m);
         if (rec.n_adopted + rec.n_released + rec.n_dropped > 0)
                 log_event(LOG_INFO, MESSAGE_RECOVERED, NULL,
                           "Took on %zu VM(s); %zu more are taken down, and %zu were gone.",

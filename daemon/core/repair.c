@@ -15,6 +15,7 @@ typedef struct RepairOperation {
         Operation op;
         DemandSet freed;
         bool unclear; /* the kernel may have objects that nobody knows the ids of */
+        bool waits;   /* something that drains is held still, and may keep the rest */
 } RepairOperation;
 
 bool repair_is_needed(const VmContext *ctx) {
@@ -108,6 +109,10 @@ static int take_back_viommus(Operation *op, Kernel *k) {
                 if (!v->pending && !v->draining)
                         continue;
                 r = context_unrealize_viommu(k, work, v, NULL);
+                if (r == -EBUSY && v->draining) {
+                        repair->waits = true;
+                        continue;
+                }
                 if (r >= 0 && known)
                         r = charge_for_viommu(&repair->freed, v, op->vm->guest_domains);
                 if (r < 0)
@@ -118,8 +123,10 @@ static int take_back_viommus(Operation *op, Kernel *k) {
         return 0;
 }
 
-/* What is half attached is out of the way before its leftovers are looked for; that it goes is another operation's to see to. */
+/* What is half attached is out of the way before its leftovers are looked for; that it goes is another operation's to see to. What is held
+ * still may keep the leftovers as well: they are taken back when it has gone. */
 static int let_go_of_draining(Operation *op, Kernel *k, Problem *p) {
+        RepairOperation *repair = container_of(op, RepairOperation, op);
         VmContext *work = &op->work;
 
         for (size_t i = 0; i < work->n_functions; i++) {
@@ -131,7 +138,7 @@ static int let_go_of_draining(Operation *op, Kernel *k, Problem *p) {
                 r = context_unstore_function(op->vm->manager->fdstore, f, p);
                 if (r < 0)
                         return r;
-                (void)context_unrealize_function(k, work, f, NULL);
+                repair->waits |= context_unrealize_function(k, work, f, NULL) < 0;
         }
         return 0;
 }
@@ -156,7 +163,8 @@ static void done(Operation *op) {
         const RepairOperation *repair = container_of(op, RepairOperation, op);
         Vm *vm = op->vm;
 
-        if (op->result < 0 && vm_is_alive(vm)) {
+        vm->unrepaired = repair->waits && (op->result >= 0 || op->result == -EBUSY);
+        if (op->result < 0 && !vm->unrepaired && vm_is_alive(vm)) {
                 const char *why = problem_is_set(&op->problem) ? op->problem.text
                                                                : strerror(-op->result);
 
@@ -170,15 +178,14 @@ static void done(Operation *op) {
                 log_event(LOG_WARNING, MESSAGE_VIOMMU_UNCLEAR,
                           &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name },
                           "An earlier daemon died while it made a vIOMMU for VM \"%s\": whether it "
-                          "is "
-                          "there cannot be told, so it "
-                          "stays charged until the VM ends.",
+                          "is there cannot be told, so it stays charged until the VM ends.",
                           vm->name);
         receipt_give_back(vm->receipt, &repair->freed);
         for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
                 if (vm->context.functions[i].draining)
                         (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,
                                                  NULL, NULL);
+        detach_retry_later(vm);
 }
 
 static void destroy(Operation *op) {

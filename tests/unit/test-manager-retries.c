@@ -2,6 +2,7 @@
 
 /* What the manager asks about again from time to time: functions that a VMM kept, VMs that could not be taken down. */
 
+#include "core/manager-private.h"
 #include "fixture.h"
 
 #include "oom.h"
@@ -152,6 +153,74 @@ static void stuck_attachment(void **state) {
         fx_done(&f);
 }
 
+/* A daemon died while it destroyed a vIOMMU whose page the VMM has mapped: the next one does it when the page has been let go of. */
+static void repaired_later(void **state) {
+        VmContext *context;
+        volatile void *page;
+        uint64_t offset;
+        int iommufd;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A, FN_C)));
+        context = &fx_vm(&f, "vm")->context;
+        iommufd = context->iommufd;
+        offset = context_find_viommu(context, 1)->vfmmio_offset;
+        assert_ok(f.kernel->ops->vfmmio_map(f.kernel, iommufd, offset, &page));
+        context_find_viommu(context, 1)->draining = true;
+        assert_ok(vm_repair(fx_vm(&f, "vm")));
+        fx_run_for(&f, 2000000);
+        assert_true(fx_vm(&f, "vm")->unrepaired);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 1);
+
+        assert_ok(f.kernel->ops->vfmmio_unmap(f.kernel, iommufd, offset, page));
+        for (unsigned i = 0; i < 100 && fx_vm(&f, "vm")->unrepaired; i++)
+                fx_run_for(&f, 100000);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_viommus, 1);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
+/* The same of an attachment: what it had made cannot go as long as the function is held, and nobody asks for it when that has gone but the
+ * daemon. */
+static void repaired_behind_a_function(void **state) {
+        VmContext *context;
+        int theirs[2], pidfd;
+        Fixture f;
+        pid_t vmm;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        vmm = handed_over(&f, "vm", FNS(FN_A, FN_C), theirs, &pidfd);
+        context = &fx_vm(&f, "vm")->context;
+        context->functions[1].draining = true;
+        context_find_viommu(context, 1)->draining = true;
+        assert_ok(sim_inject_fault(f.kernel, "object_destroy", 2, EBUSY));
+        assert_ok(vm_repair(fx_vm(&f, "vm")));
+        fx_run_for(&f, 1000000);
+        assert_true(fx_vm(&f, "vm")->unrepaired);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 2);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 1);
+
+        fd_close(theirs[1]);
+        for (unsigned i = 0; i < 100 && fx_used(&f, RESOURCE_INSTANCES, 1) > 0; i++)
+                fx_run_for(&f, 100000);
+        assert_int_equal(fx_used(&f, RESOURCE_INSTANCES, 1), 0);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_functions, 1);
+        assert_int_equal(fx_vm(&f, "vm")->context.n_viommus, 1);
+        fx_run_for(&f, 1000000);
+        assert_false(fx_vm(&f, "vm")->unrepaired);
+        fd_close(theirs[0]);
+        child_end(vmm);
+        fd_close(pidfd);
+        fx_run_until_gone(&f, "vm");
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* Ended while one is quarantined, or drains: nothing to wait for. */
 static void ended_with_leftovers(void **state) {
         int theirs[2], more[1], pidfd, pidfd2;
@@ -281,6 +350,8 @@ int main(void) {
                 cmocka_unit_test(kept_functions),
                 cmocka_unit_test(kept_viommu),
                 cmocka_unit_test(quarantined),
+                cmocka_unit_test(repaired_later),
+                cmocka_unit_test(repaired_behind_a_function),
                 cmocka_unit_test(stuck_attachment),
                 cmocka_unit_test(ended_with_leftovers),
                 cmocka_unit_test(leash_ends_without_memory),
