@@ -179,6 +179,17 @@ static bool is_listed(const VmContext *ctx, uint32_t id) {
         return false;
 }
 
+/* Whether an object that does not give way may be the page table that the kernel makes of itself for functions that are attached to the IOAS: it
+ * goes with the last of them, and nobody lists it. In the hardware tier all are attached to the nest parent. */
+static bool may_be_automatic(Kernel *k, const VmContext *ctx, uint32_t id) {
+        bool has_attached = false;
+
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                has_attached |= ctx->functions[i].attached;
+        return has_attached && ctx->tier != TIER_HARDWARE &&
+               !may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, id);
+}
+
 /* Destroys all that gives way, but what @except lists (NULL: nothing is excepted). Returns how many objects are left. */
 static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
         /* What is excepted is the daemon's own, and nobody else has been there to leave gaps. */
@@ -199,7 +210,8 @@ static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
                                         : k->ops->object_destroy(k, iommufd, id);
 
                         n_destroyed += r == 0;
-                        left += r < 0 && r != -ENOENT;
+                        left += r < 0 && r != -ENOENT &&
+                                !(r == -EBUSY && except && may_be_automatic(k, except, id));
                 }
                 if (left == 0 && (gap == widest || is_empty(k, iommufd)))
                         break;

@@ -50,7 +50,7 @@ typedef struct Vm {
         Operation *operation; /* in flight, with those waiting behind it */
         size_t n_operations;
 
-        bool unrepaired;        /* what an earlier daemon left half done waits for something that drains */
+        bool unrepaired; /* what an earlier daemon left half done waits for something that drains */
         sd_event_source *retry; /* of a quarantined VM, or of what drains */
         struct UnplugWatch *unplug_watches;
         UT_hash_handle hh_name;

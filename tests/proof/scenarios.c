@@ -87,6 +87,12 @@ static void emulated(World *w) {
         MUST(do_open(w, "vm", NULL, 0));
 }
 
+/* The daemon has made the context, with a page table of the kernel's own that both functions are on. */
+static void emulated_made(World *w) {
+        calm(w);
+        MUST(CREATE(w, .name = "vm", EMU_MADE, .functions = FNS(FN_A, FN_B), .vmm = 1));
+}
+
 static void emulated_bound(World *w) {
         emulated(w);
         vmm_bind(w, 0, FN_A);
@@ -494,6 +500,7 @@ const Scenario scenarios[] = {
           .lenient_fault = { "record of a reservation" } },
         { "attach-group", ACT_REQUEST, hw, attach_group },
         { "attach-to-emulated", ACT_REQUEST, emulated_bound, attach_elsewhere },
+        { "attach-to-emulated-made", ACT_REQUEST, emulated_made, attach_elsewhere },
         { "attach-to-confirmed", ACT_REQUEST, hw_confirmed, attach_elsewhere },
         { "attach-first", ACT_REQUEST, legacy_bare, attach_with_memory },
         { "attach-with-more-memory", ACT_REQUEST, legacy, attach_with_memory },
@@ -504,6 +511,7 @@ const Scenario scenarios[] = {
           .lenient = { "VMM 0", "kernel:" } },
         { "detach-last", ACT_TAKE, legacy, detach_last },
         { "detach-from-emulated", ACT_TAKE, emulated_bound, detach_one_of_two },
+        { "detach-from-emulated-made", ACT_TAKE, emulated_made, detach_one_of_two },
         { "viommu-destroy", ACT_TAKE, hw, viommu_destroy,
           .lenient_fault = { "vm vm has 0000:01:00.0", "kernel:" } },
         { "viommu-create", ACT_REQUEST, hw_no_viommu, viommu_create },
