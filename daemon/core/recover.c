@@ -176,6 +176,9 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
         case _LEASH_KIND_MAX:
                 abort();
         }
+        /* The number of a leash that is lost will be another one's. */
+        if (d->leash != LEASH_PIDFD)
+                vm->leash_stored = 0;
         if (r >= 0 && d->leash != LEASH_NONE)
                 vm_move(vm, VM_EVENT_LEASHED);
         return r;

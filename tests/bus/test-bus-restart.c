@@ -580,6 +580,35 @@ static void test_leash_lost(void **state) {
         assert_clean(f);
 }
 
+/* The number of a leash that is lost is given to others: it is not the VM's any more, which would take theirs out of the fd store. */
+static void test_lost_number(void **state) {
+        Fixture *f = *state;
+        _cleanup_close_ int self = fixture_pidfd(getpid());
+        _cleanup_free_ char *before = NULL, *after = NULL;
+
+        CREATE(f, uuid_of(1), .tier = "emulated", .handover = "none", .leash_pidfd = self);
+        assert_true(service_manager_find(f->manager, "1") >= 0);
+        fixture_kill_daemon(f);
+        service_manager_clear(f->manager);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        assert_property(f, vm_path(uuid_of(1)), "Vm", "Leash", "\"none\"");
+
+        CREATE(f, uuid_of(2), .tier = "virtio", .functions = DISK, .leash = "caller");
+        assert_int_equal(fixture_count_stored(f), 1);
+        assert_true(service_manager_find(f->manager, "1") >= 0);
+        run_ok(f, vm_path(uuid_of(1)), "Vm", "SetLeash", "h", self);
+        fixture_serve_for(f, 50000);
+        assert_int_equal(fixture_count_stored(f), 2);
+        before = vm_appearance(f, 1, 2);
+        fixture_restart(f);
+        after = vm_appearance(f, 1, 2);
+        assert_string_equal(after, before);
+        for (unsigned i = 1; i <= 2; i++)
+                vm_destroy_force(f, uuid_of(i));
+        assert_clean(f);
+}
+
 #define RESTART_TEST(test, ...) BUS_TEST(test, .fdstore_max = STORE, ##__VA_ARGS__)
 
 int main(int argc, char **argv) {
@@ -601,6 +630,7 @@ int main(int argc, char **argv) {
                 RESTART_TEST(test_lost),
                 RESTART_TEST(test_quarantined),
                 RESTART_TEST(test_leash_lost),
+                RESTART_TEST(test_lost_number),
         };
 
         return bus_tests_run(argc, argv, tests);
