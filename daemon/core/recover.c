@@ -73,14 +73,6 @@ static int collect_fds(Recovery *rec) {
         return 0;
 }
 
-/* What a record calls by that number; not what another one has taken already. */
-static LeftFd *find_fd(const Recovery *rec, uint32_t id) {
-        const LeftFd wanted = { .id = id };
-        LeftFd *left = bsearch(&wanted, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
-
-        return left && left->fd >= 0 ? left : NULL;
-}
-
 /* Only what the kernel says of a file that is something else tells that it is: an error that says nothing decides nothing. */
 static bool is_iommufd(Kernel *k, int fd) {
         int r = k->ops->object_probe(k, fd, KERNEL_OBJECT_IOAS, UINT32_MAX);
@@ -88,10 +80,35 @@ static bool is_iommufd(Kernel *k, int fd) {
         return r != -ENOTTY && r != -EBADF && r != -EINVAL;
 }
 
-static LeftFd *find_iommufd(const Recovery *rec, uint32_t id) {
-        LeftFd *left = find_fd(rec, id);
+static bool is_pidfd(Kernel *k, int fd) {
+        (void)k;
+        return fd_verify_pidfd(fd) >= 0;
+}
 
-        return left && is_iommufd(rec->m->kernel, left->fd) ? left : NULL;
+/* Asked with a page table that there never is. */
+static bool is_cdev(Kernel *k, int fd) {
+        return k->ops->cdev_attach(k, fd, 0) != -EBADF;
+}
+
+/* The first of those that have the same number as @left. */
+static LeftFd *first_of_number(const Recovery *rec, LeftFd *left) {
+        while (left > rec->fds && left[-1].id == left->id)
+                left--;
+        return left;
+}
+
+/* What a record calls by that number; not what another one has taken already. Somebody else may have put something into the fd store under
+ * the same number: it is the one that is what it should be. */
+static LeftFd *find_fd(const Recovery *rec, uint32_t id, bool (*is_right)(Kernel *k, int fd)) {
+        const LeftFd wanted = { .id = id }, *end = rec->fds + rec->n_fds;
+        LeftFd *left = bsearch(&wanted, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
+
+        if (!left)
+                return NULL;
+        for (left = first_of_number(rec, left); left < end && left->id == id; left++)
+                if (left->fd >= 0 && is_right(rec->m->kernel, left->fd))
+                        return left;
+        return NULL;
 }
 
 /* Takes the descriptor; the fd store keeps its own. */
@@ -107,7 +124,7 @@ static int claim_fd(LeftFd *left) {
 static RecoveryWitness find_witness(const LeftFd *leash) {
         bool ended;
 
-        if (!leash || fd_verify_pidfd(leash->fd) < 0 || pidfd_has_ended(leash->fd, &ended) < 0)
+        if (!leash || pidfd_has_ended(leash->fd, &ended) < 0)
                 return WITNESS_MISSING;
         return ended ? WITNESS_ENDED : WITNESS_ALIVE;
 }
@@ -124,7 +141,7 @@ static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *io
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 const ContextFunction *f = vm->context.functions + i;
 
-                facts[i].kept = find_fd(rec, f->stored);
+                facts[i].kept = find_fd(rec, f->stored, is_cdev);
                 facts[i].bound = iommufd && f->device_id != 0 &&
                                  recovery_asks_for_binding(&vm->context, i) &&
                                  exists(k, iommufd->fd, KERNEL_OBJECT_DEVICE, f->device_id);
@@ -147,7 +164,7 @@ static void claim_descriptors(const Recovery *rec, Vm *vm, LeftFd *iommufd) {
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 ContextFunction *f = vm->context.functions + i;
 
-                f->cdev = claim_fd(find_fd(rec, f->stored));
+                f->cdev = claim_fd(find_fd(rec, f->stored, is_cdev));
                 if (f->cdev < 0)
                         f->stored = 0;
         }
@@ -247,8 +264,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         Vm *mine = *vm;
         _cleanup_free_ RecoveryFunction *functions = new0(
                 RecoveryFunction, MAX(mine->context.n_functions, (size_t)1));
-        LeftFd *iommufd = find_iommufd(rec, mine->context.iommufd_stored),
-               *leash = find_fd(rec, mine->leash_stored);
+        LeftFd *iommufd = find_fd(rec, mine->context.iommufd_stored, is_iommufd),
+               *leash = find_fd(rec, mine->leash_stored, is_pidfd);
         Kernel *k = rec->m->kernel;
         RecoveryFacts facts = {
                 .context = &mine->context,
@@ -322,7 +339,7 @@ static int recover_prepared(Recovery *rec, const LeftRecord *left) {
         r = prepared_record_parse(left->body, left->body_length, &record);
         if (r < 0)
                 return r;
-        fd = find_iommufd(rec, record.stored);
+        fd = find_fd(rec, record.stored, is_iommufd);
         if (!fd) {
                 record_forget(rec->m, RECORD_PREPARED, left->id);
                 return 0;
@@ -468,14 +485,36 @@ static int drop_name(Recovery *rec, const char *name) {
         return 0;
 }
 
+/* Whether one of those with the same number has found its place: what is removed by its name goes with all others of that name. */
+static bool is_number_claimed(const Recovery *rec, LeftFd *left) {
+        const LeftFd *end = rec->fds + rec->n_fds, *l;
+        uint32_t id = left->id;
+
+        for (l = first_of_number(rec, left); l < end && l->id == id; l++)
+                if (l->claimed)
+                        return true;
+        return false;
+}
+
 static int let_go(Recovery *rec) {
+        size_t n_strangers = 0;
         int r = 0;
 
         for (size_t i = 0; i < rec->n_fds; i++)
                 rec->fds[i].fd = fd_close(rec->fds[i].fd);
         for (size_t i = 0; i < rec->n_fds && r >= 0; i++)
-                if (!rec->fds[i].claimed)
+                if (rec->fds[i].claimed)
+                        continue;
+                else if (is_number_claimed(rec, rec->fds + i))
+                        n_strangers++;
+                else
                         r = drop_name(rec, rec->fds[i].name);
+        if (n_strangers > 0)
+                log_event(
+                        LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
+                        "%zu descriptor(s) that are not the daemon's are in the fd store under the "
+                        "names of its own: each stays there until its namesake goes.",
+                        n_strangers);
         for (size_t i = 0; i < rec->n_stored && r >= 0; i++)
                 if (rec->stored[i].fd >= 0) { /* no name of ours */
                         rec->stored[i].fd = fd_close(rec->stored[i].fd);

@@ -609,6 +609,46 @@ static void test_lost_number(void **state) {
         assert_clean(f);
 }
 
+/* Somebody puts something else into the fd store, under every number that there is, and under names that are none: what is the VMs' own is
+ * found all the same, and found again. */
+static void test_strangers(void **state) {
+        Fixture *f = *state;
+        _cleanup_close_ int file = memfd_of(MIB), self = fixture_pidfd(getpid());
+        _cleanup_free_ char *before = NULL;
+        char names[16][8];
+        size_t n;
+
+        create_all(f, self, file);
+        before = vm_appearance(f, 1, 4);
+        n = fixture_count_stored(f);
+        assert_true(n <= ELEMENTSOF(names));
+        for (size_t i = 0; i < n; i++)
+                (void)snprintf(names[i], sizeof(names[i]), "%.7s",
+                               service_manager_list(f->manager, &(size_t){ 0 })[i].name);
+        fixture_kill_daemon(f);
+        for (size_t i = 0; i < 2 * n; i++) {
+                _cleanup_close_ int stranger = memfd_of(MIB);
+
+                service_manager_insert(f->manager, names[i % n], stranger);
+        }
+        service_manager_insert(f->manager, "stranger", file);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+
+        for (unsigned i = 0; i < 3; i++) {
+                _cleanup_free_ char *after = vm_appearance(f, 1, 4);
+
+                assert_string_equal(after, before);
+                assert_true(service_manager_find(f->manager, "stranger") < 0);
+                fixture_restart(f);
+        }
+        (void)close(vm_open_context(f, uuid_of(1), NULL));
+        (void)close(vm_open_device(f, uuid_of(1), NIC));
+        for (unsigned i = 1; i <= 4; i++)
+                vm_destroy_force(f, uuid_of(i));
+        assert_clean(f);
+}
+
 #define RESTART_TEST(test, ...) BUS_TEST(test, .fdstore_max = STORE, ##__VA_ARGS__)
 
 int main(int argc, char **argv) {
@@ -631,6 +671,7 @@ int main(int argc, char **argv) {
                 RESTART_TEST(test_quarantined),
                 RESTART_TEST(test_leash_lost),
                 RESTART_TEST(test_lost_number),
+                RESTART_TEST(test_strangers),
         };
 
         return bus_tests_run(argc, argv, tests);
