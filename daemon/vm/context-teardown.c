@@ -61,15 +61,24 @@ static bool may_exist(Kernel *k, int iommufd, KernelObjectKind kind, uint32_t id
         return k->ops->object_probe(k, iommufd, kind, id) != -ENOENT;
 }
 
+/* Whether a failure is for want of something of the daemon's own, and says nothing of what was asked for. */
+static bool is_trouble(int r) {
+        return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR || r == -EIO;
+}
+
 /* Binds a function to a scratch iommufd, which works only when nobody else has it bound. That resets it: it has been taken
- * from the VM, so it is idle or refuses. Returns 0 free, -EBUSY held, -ENOENT when there is no node to ask through. */
+ * from the VM, so it is idle or refuses. Returns 0 free, -EBUSY held, or it could not be asked now, -ENOENT when there is no node to ask
+ * through. */
 static int probe_binding(Kernel *k, const ContextFunction *f) {
         _cleanup_close_ int iommufd = -1, cdev = -1;
         uint32_t device_id;
         int r;
 
-        if (k->ops->cdev_open(k, &f->address, &cdev) < 0 || k->ops->iommufd_open(k, &iommufd) < 0)
-                return -ENOENT;
+        r = k->ops->cdev_open(k, &f->address, &cdev);
+        if (r >= 0)
+                r = k->ops->iommufd_open(k, &iommufd);
+        if (r < 0)
+                return is_trouble(r) ? -EBUSY : -ENOENT;
         r = k->ops->cdev_bind(k, cdev, iommufd, f->has_vf_token ? f->vf_token : NULL, &device_id);
         cdev = fd_close(cdev); /* before the iommufd */
         return r < 0 ? -EBUSY : 0;

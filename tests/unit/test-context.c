@@ -624,6 +624,34 @@ static void vmm_binds_by_itself(void **state) {
         context_done(&ctx);
 }
 
+/* Who could not ask has no answer: it is not let go of until somebody has been asked. */
+static void nobody_could_be_asked(void **state) {
+        static const char *const calls[] = { "cdev_open", "iommufd_open" };
+        static const int errors[] = { ENOMEM, EMFILE, ENFILE, EINTR, EIO };
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx = shared_context(k, &(Shape){ "", TIER_EMULATED, HANDOVER_VMM, { MAIN_FN } });
+        int cdev, theirs = TAKE_FD(ctx.iommufd); /* the daemon's is lost */
+        uint32_t device;
+        Problem p = {};
+
+        (void)state;
+        assert_ok(k->ops->cdev_open(k, &ctx.functions[0].address, &cdev));
+        assert_ok(k->ops->cdev_bind(k, cdev, theirs, NULL, &device));
+        assert_error(context_check_let_go(k, &ctx, &p), EBUSY);
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++)
+                for (size_t j = 0; j < ELEMENTSOF(errors); j++) {
+                        assert_ok(sim_inject_fault(k, calls[i], 1, errors[j]));
+                        assert_error(context_check_let_go(k, &ctx, &p), EBUSY);
+                        assert_problem(&p, PROBLEM_BUSY, MAIN_FN);
+                        assert_ok(sim_clear_faults(k));
+                }
+        fd_close(cdev);
+        assert_ok(context_check_let_go(k, &ctx, &p));
+        fd_close(theirs);
+        assert_nothing_left(k, "closed", 0);
+        context_done(&ctx);
+}
+
 /* Nobody else has a descriptor: closing the daemon's is the end of it, whatever the kernel said before. */
 static void nobody_else_has_it(void **state) {
         _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
@@ -953,6 +981,7 @@ int main(void) {
                 cmocka_unit_test(page_is_mapped_by_somebody),
                 cmocka_unit_test(function_is_held_by_somebody),
                 cmocka_unit_test(vmm_binds_by_itself),
+                cmocka_unit_test(nobody_could_be_asked),
                 cmocka_unit_test(nobody_else_has_it),
                 cmocka_unit_test(handed_over),
                 cmocka_unit_test(refusals_of_the_kernel),
