@@ -129,23 +129,36 @@ static int check_vfmmio(Kernel *k, VmContext *ctx, const ContextViommu *v, Probl
         return r < 0 ? kernel_refusal(p, STEP_VFMMIO, iommu_subject(v->host_iommu, subject), r) : 0;
 }
 
+/* The function that a vIOMMU is allocated through: bound, behind its host IOMMU, and, if there is one, the daemon's own. 0: there is none, or
+ * only one that drains, and so nobody who wants the vIOMMU. */
+static uint32_t find_device(const VmContext *ctx, const ContextViommu *v) {
+        uint32_t handed_over = 0;
+
+        for (size_t i = 0; i < ctx->n_functions; i++) {
+                const ContextFunction *f = ctx->functions + i;
+
+                if (f->host_iommu != v->host_iommu || f->draining || f->device_id == 0)
+                        continue;
+                if (!f->handed_over)
+                        return f->device_id;
+                handed_over = f->device_id;
+        }
+        return handed_over;
+}
+
 /* A vIOMMU is allocated through a bound function behind its host IOMMU. v3 takes 8 bytes of user data; its relatives in
  * circulation take 16 and say EINVAL to 8. */
 static int realize_viommu(Kernel *k, VmContext *ctx, ContextViommu *v, Problem *p) {
         KernelViommuRequest request = { .type = KERNEL_VIOMMU_TYPE_AMD,
+                                        .device_id = find_device(ctx, v),
                                         .hwpt_id = ctx->hwpt_id,
                                         .data_len = 8 };
         KernelViommu viommu;
         char subject[16];
         int r;
 
-        for (size_t i = 0; i < ctx->n_functions && request.device_id == 0; i++)
-                if (ctx->functions[i].host_iommu == v->host_iommu && !ctx->functions[i].handed_over)
-                        request.device_id = ctx->functions[i].device_id;
-        for (size_t i = 0; i < ctx->n_functions && request.device_id == 0; i++)
-                if (ctx->functions[i].host_iommu == v->host_iommu)
-                        request.device_id = ctx->functions[i].device_id;
-        assert(request.device_id != 0);
+        if (request.device_id == 0)
+                return 0;
 
         r = k->ops->viommu_alloc(k, ctx->iommufd, &request, &viommu);
         if (r == -EINVAL) {

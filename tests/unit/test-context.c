@@ -652,6 +652,26 @@ static void nobody_could_be_asked(void **state) {
         context_done(&ctx);
 }
 
+/* A vIOMMU that is listed still, with nothing behind it but a function that drains: nobody wants it made. */
+static void viommu_that_nobody_wants(void **state) {
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx;
+        Problem p = {};
+
+        (void)state;
+        context_of(k, &(Shape){ "", TIER_HARDWARE, HANDOVER_DAEMON, { MAIN_FN, "0000:41:00.0" } },
+                   &ctx);
+        assert_int_equal(ctx.n_viommus, 2);
+        ctx.functions[1].draining = true;
+        assert_ok(context_realize(k, &ctx, NULL, &p));
+        assert_int_not_equal(ctx.viommus[0].viommu_id, 0);
+        assert_int_equal(ctx.viommus[1].viommu_id, 0);
+        assert_ok(context_teardown(k, &ctx, &p));
+        assert_nothing_left(k, "unwanted", 0);
+        context_close(&ctx);
+        context_done(&ctx);
+}
+
 /* Nobody else has a descriptor: closing the daemon's is the end of it, whatever the kernel said before. */
 static void nobody_else_has_it(void **state) {
         _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
@@ -982,6 +1002,7 @@ int main(void) {
                 cmocka_unit_test(function_is_held_by_somebody),
                 cmocka_unit_test(vmm_binds_by_itself),
                 cmocka_unit_test(nobody_could_be_asked),
+                cmocka_unit_test(viommu_that_nobody_wants),
                 cmocka_unit_test(nobody_else_has_it),
                 cmocka_unit_test(handed_over),
                 cmocka_unit_test(refusals_of_the_kernel),
