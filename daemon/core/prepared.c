@@ -161,6 +161,7 @@ static int make_finish(PreparedContext *pc, Problem *p) {
         pc->next_one.caller = before.caller;
         pc->next_one.iommufd = before.iommufd;
         pc->next_one.stored = before.stored;
+        pc->unwanted = false; /* it was the caller before who has left, if any */
         return 0;
 }
 

@@ -465,7 +465,18 @@ static void preparing_is_refused(void **state) {
         fx_run_until(&f, &answer.given);
         assert_error(answer.r, ECANCELED);
         assert_int_equal(f.manager->n_prepared, 1); /* the one before is still there */
+        /* Who had the one before leaves while it is made: that is not its caller. */
+        answer = (Answer){};
+        fx_gate_set(&f, "iommufd_open", 1);
+        assert_ok(manager_prepare_context(f.manager, fx_uuid("vm"), ":1.4", 0, answer_store,
+                                          &answer, NULL));
+        assert_true(fx_gate_reached(&f, &answer));
         manager_name_vanished(f.manager, ":1.1");
+        fx_gate_open(&f);
+        fx_run_until(&f, &answer.given);
+        assert_ok(answer.r);
+        assert_int_equal(f.manager->n_prepared, 1);
+        manager_name_vanished(f.manager, ":1.4");
         fx_assert_clean(&f);
         fx_done(&f);
 }
