@@ -154,7 +154,7 @@ int demand_set_load(const RecordCharge *charges, size_t n, DemandSet *ret) {
                         return -EBADMSG;
                 r = demand_set_add(&set, kind, c->scope, c->amount);
                 if (r < 0)
-                        return r;
+                        return r == -EOVERFLOW ? -EBADMSG : r;
         }
 
         *ret = set;

@@ -203,6 +203,19 @@ static void much(VmRecord *r) {
         r->charges[0].amount = (UINT64_C(1) << 56) + 1;
 }
 
+/* Each is an amount that there may be; their sum is none. */
+static void much_in_all(VmRecord *r) {
+        const RecordCharge charge = r->charges[0];
+
+        r->n_charges = 512;
+        r->charges = reallocarray(r->charges, r->n_charges, sizeof(RecordCharge));
+        assert_non_null(r->charges);
+        for (size_t i = 0; i < r->n_charges; i++) {
+                r->charges[i] = charge;
+                r->charges[i].amount = UINT64_C(1) << 56;
+        }
+}
+
 #define WORD(member)                                                                               \
         static void bad_##member(VmRecord *r) {                                                    \
                 (void)snprintf(r->member, sizeof(r->member), "nonsense");                          \
@@ -229,7 +242,7 @@ static void refused(void **state) {
         static void (*const breaks[])(VmRecord *) = {
                 twice_function, twice_viommu,   overlap,      empty_mapping, beyond_the_end,
                 much,           bad_tier,       bad_handover, bad_state,     bad_leash,
-                bad_tenant,     bad_end_reason, bad_resource, released,
+                bad_tenant,     bad_end_reason, bad_resource, released,      much_in_all,
         };
         Ledger *ledger;
 
