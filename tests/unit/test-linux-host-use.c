@@ -73,6 +73,21 @@ static void test_mounted(void **state) {
         assert_use(t, "0000:02:00.0", "");
 }
 
+/* It goes out on D-Bus, which refuses what is not UTF-8: a name that is none, and one that is cut in the middle of a character. */
+static void test_names(void **state) {
+        Tree *t = *state;
+
+        add_functions(t);
+        add_block(t, DISK "/nvme/nvme0", "nvme0n1", "259:0\n");
+        tree_put(t, "25 1 259:0 / /caf\xe9 rw - xfs /dev/nvme0n1 rw\n", "proc/self/mountinfo");
+        assert_use(t, "0000:01:00.0", "nvme0n1 is mounted on /caf?");
+        tree_put(t,
+                 "25 1 259:0 / /mnt/012345678901234567890123456\xc3\xa9 rw - xfs /dev/nvme0n1 "
+                 "rw\n",
+                 "proc/self/mountinfo");
+        assert_use(t, "0000:01:00.0", "nvme0n1 is mounted on /mnt/012345678901234567890123456?");
+}
+
 static void test_swap_and_holders(void **state) {
         Tree *t = *state;
 
@@ -159,6 +174,7 @@ static void test_long_words(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         const struct CMUnitTest tests[] = {
+                TEST(test_nothing),        TEST(test_mounted),    TEST(test_names),
                 TEST(test_nothing),        TEST(test_mounted),    TEST(test_swap_and_holders),
                 TEST(test_nvme_subsystem), TEST(test_interfaces), TEST(test_bridge_ports),
                 TEST(test_long_words),

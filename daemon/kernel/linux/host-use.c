@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
 #include "kernel/linux/sysfs-read.h"
 #include "kernel/linux/sysfs-scan.h"
 
@@ -66,6 +67,7 @@ static int add_use(UseScan *scan, const PciAddress *function, const char *device
         uses->entries[uses->n].function = *function;
         (void)snprintf(uses->entries[uses->n].words, sizeof(uses->entries[0].words), "%s %s",
                        device, words);
+        utf8_mend(uses->entries[uses->n].words); /* a folder may be called anything */
         uses->n++;
         return 0;
 }
