@@ -73,6 +73,21 @@ static void test_mounted(void **state) {
         assert_use(t, "0000:02:00.0", "");
 }
 
+/* Who mounts a file system of his own says what he likes of where it comes from. */
+static void test_fuse(void **state) {
+        Tree *t = *state;
+
+        add_functions(t);
+        add_block(t, DISK "/nvme/nvme0", "nvme0n1", "259:0\n");
+        add_block(t, SATA "/ata1/host0/target0:0:0/0:0:0:0/block", "sda", "8:0\n");
+        tree_put(t,
+                 "25 1 0:40 / /home/me/x rw - fuse.mine /dev/nvme0n1 rw\n"
+                 "26 1 8:0 / /media/ntfs rw - fuseblk /dev/sda rw\n",
+                 "proc/self/mountinfo");
+        assert_use(t, "0000:01:00.0", "");
+        assert_use(t, "0000:03:00.0", "sda is mounted on /media/ntfs");
+}
+
 /* It goes out on D-Bus, which refuses what is not UTF-8: a name that is none, and one that is cut in the middle of a character. */
 static void test_names(void **state) {
         Tree *t = *state;
@@ -174,9 +189,16 @@ static void test_long_words(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_nothing),        TEST(test_mounted),    TEST(test_names),
-                TEST(test_nothing),        TEST(test_mounted),    TEST(test_swap_and_holders),
-                TEST(test_nvme_subsystem), TEST(test_interfaces), TEST(test_bridge_ports),
+                TEST(test_nothing),
+                TEST(test_mounted),
+                TEST(test_names),
+                TEST(test_fuse),
+                TEST(test_nothing),
+                TEST(test_mounted),
+                TEST(test_swap_and_holders),
+                TEST(test_nvme_subsystem),
+                TEST(test_interfaces),
+                TEST(test_bridge_ports),
                 TEST(test_long_words),
         };
 

@@ -86,21 +86,22 @@ static int add_mount(UseScan *scan, const char *number, const char *source, cons
         return 0;
 }
 
-/* "25 1 259:2 / /home rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw". Spec: proc(5), mountinfo */
+/* "25 1 259:2 / /home rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw". Of a file system in user space the source is what any user wants it
+ * to be, and one that is on a block device has its number. Spec: proc(5), mountinfo */
 static int take_mount(UseScan *scan, char *line) {
         char *fields[5] = {}, *rest = NULL, *p = strtok_r(line, " ", &rest), words[48];
-        const char *source;
+        const char *type, *source;
 
         for (size_t i = 0; i < ELEMENTSOF(fields) && p; i++, p = strtok_r(NULL, " ", &rest))
                 fields[i] = p;
         while (p && !streq(p, "-"))
                 p = strtok_r(NULL, " ", &rest);
-        (void)strtok_r(NULL, " ", &rest); /* the kind of file system */
-        source = p ? strtok_r(NULL, " \n", &rest) : NULL;
+        type = p ? strtok_r(NULL, " ", &rest) : NULL;
+        source = type ? strtok_r(NULL, " \n", &rest) : NULL;
         if (!fields[4] || !source)
                 return 0;
         (void)snprintf(words, sizeof(words), "is mounted on %s", fields[4]);
-        return add_mount(scan, fields[2], source, words);
+        return add_mount(scan, fields[2], strncmp(type, "fuse", 4) == 0 ? "" : source, words);
 }
 
 /* "/dev/sda3   partition   1048572   0   -2" under a heading. */
