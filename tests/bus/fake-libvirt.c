@@ -33,13 +33,14 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t unblocked = PTHREAD_COND_INITIALIZER;
 
 static struct {
-        bool lacking, blocking, blocked, unreachable;
+        bool lacking, blocking, blocked, unreachable, silent;
         struct {
                 sd_id128_t uuid;
                 int fd;
         } associations[ASSOCIATIONS_MAX];
         size_t n_associations;
         char devices[4096];
+        unsigned n_looks;
 
         /* What the agent has asked of its connection. */
         virConnectPtr connection;
@@ -48,6 +49,7 @@ static struct {
         virConnectDomainEventDeviceAddedCallback on_added;
         virConnectDomainEventDeviceRemovedCallback on_removed;
         void *on_added_userdata, *on_removed_userdata;
+        virConnectDomainEventCallback on_lifecycle;
 } fake;
 
 static void forget_associations(void) {
@@ -154,6 +156,7 @@ char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
         if (!at || !adds)
                 return xml;
         (void)pthread_mutex_lock(&lock);
+        fake.n_looks += !(flags & VIR_DOMAIN_XML_INACTIVE);
         if (asprintf(&text, "%.*s%s%s%s%s", (int)(at - xml), xml,
                      flags & VIR_DOMAIN_XML_INACTIVE ? "" : fake.devices, end,
                      strstr(xml, iommufd) ? "" : "<iommufd enabled='yes' fdgroup='aviommu'/>",
@@ -164,12 +167,41 @@ char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
         return text;
 }
 
+unsigned fake_libvirt_count_looks(void) {
+        unsigned n;
+
+        (void)pthread_mutex_lock(&lock);
+        n = fake.n_looks;
+        (void)pthread_mutex_unlock(&lock);
+        return n;
+}
+
 /* ---- events ---- */
+
+void fake_libvirt_be_silent(bool silent) {
+        (void)pthread_mutex_lock(&lock);
+        fake.silent = silent;
+        (void)pthread_mutex_unlock(&lock);
+}
+
+static int on_lifecycle(virConnectPtr connection, virDomainPtr domain, int event, int detail,
+                        void *userdata) {
+        virConnectDomainEventCallback tell;
+
+        (void)pthread_mutex_lock(&lock);
+        tell = fake.silent ? NULL : fake.on_lifecycle;
+        (void)pthread_mutex_unlock(&lock);
+        return tell ? tell(connection, domain, event, detail, userdata) : 0;
+}
 
 int __wrap_virConnectDomainEventRegisterAny(virConnectPtr connection, virDomainPtr domain, int id,
                                             virConnectDomainEventGenericCallback callback,
                                             void *userdata, virFreeCallback done) {
         (void)pthread_mutex_lock(&lock);
+        if (id == VIR_DOMAIN_EVENT_ID_LIFECYCLE) {
+                fake.on_lifecycle = (virConnectDomainEventCallback)(void (*)(void))callback;
+                callback = (virConnectDomainEventGenericCallback)(void (*)(void))on_lifecycle;
+        }
         if (id == VIR_DOMAIN_EVENT_ID_DEVICE_ADDED) {
                 fake.on_added = (virConnectDomainEventDeviceAddedCallback)(void (*)(void))callback;
                 fake.on_added_userdata = userdata;

@@ -29,6 +29,12 @@ int fake_libvirt_get_associated(sd_id128_t uuid);
 /* XML for the <devices> of running domains; @devices is copied. */
 void fake_libvirt_set_devices(const char *devices);
 
+/* How often the XML of running domains has been read. */
+unsigned fake_libvirt_count_looks(void);
+
+/* What becomes of domains is not told any more: it comes too late, or never. */
+void fake_libvirt_be_silent(bool silent);
+
 /* Has libvirt's thread tell of a device that was added or removed. */
 void fake_libvirt_tell_device(bool added, const char *domain);
 

@@ -723,6 +723,54 @@ static void test_first_function_at_once(void **state) {
         (void)close(self);
 }
 
+/* It ends while aviommud is being asked, and the hook has taken all back: only libvirt's word says so, and that comes late. */
+static void test_ended_meanwhile(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        AgentThread agent;
+        unsigned n_looks;
+
+        assert_int_equal(virDomainCreate(domain), 0);
+        agent_init(&agent, f);
+        agent.config.report_usec = 60 * SEC; /* lists of libvirt's would tell, too */
+        agent_start(&agent);
+        wait_until(f, count_said("Connected to libvirt") == 1);
+        wait_until(f, fake_libvirt_count_looks() > 0);
+        fixture_serve_for(f, SEC / 4);
+
+        /* Aviommud's answer comes when all is over. */
+        (void)kill(f->daemon_pid, SIGSTOP);
+        n_looks = fake_libvirt_count_looks();
+        plug(HOSTDEV("0x01"));
+        wait_until(f, fake_libvirt_count_looks() > n_looks);
+        fake_libvirt_be_silent(true);
+        assert_int_equal(virDomainDestroy(domain), 0);
+        fixture_serve_for(f, SEC / 4);
+        (void)kill(f->daemon_pid, SIGCONT);
+        fixture_serve_for(f, SEC);
+        assert_int_equal(count_said("which are counted"), 0);
+        assert_int_equal(count_heard(f, "VmAdded*"), 0);
+        assert_int_equal(vm_count(f), 0);
+
+        /* A start is no answer to what was asked of the run before. */
+        fake_libvirt_be_silent(false);
+        n_looks = fake_libvirt_count_looks();
+        assert_int_equal(virDomainCreate(domain), 0);
+        wait_until(f, vm_count(f) == 1);
+        assert_true(has_function(f, uuid, NIC));
+        assert_true(fake_libvirt_count_looks() > n_looks + 1);
+
+        assert_int_equal(virDomainDestroy(domain), 0);
+        vm_destroy_force(f, uuid);
+        agent_stop(&agent);
+        (void)virDomainFree(domain);
+        libvirt_end(connection, &agent);
+        wait_until(f, counter(f, "contexts") == 0);
+        assert_nothing_left(f);
+}
+
 /* By what is configured of those that ask nothing. */
 static void test_first_function_configured(void **state) {
         Fixture *f = *state;
@@ -912,6 +960,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_first_function_admitted),
                 BUS_TEST(test_first_function_refused),
                 BUS_TEST(test_first_function_at_once),
+                BUS_TEST(test_ended_meanwhile),
                 BUS_TEST(test_first_function_configured),
                 BUS_TEST(test_starts),
                 BUS_TEST(test_program, .other_exit = true),
