@@ -199,6 +199,15 @@ static HookOutcome say_outcome(Hook *h, HookOutcome outcome, const Lines *reason
                         lines_add(&l, "Domain %s cannot have the vIOMMU that it asks for:", name);
                 lines_add(&l, "%s", text);
                 hook_say(l.text ?: "Out of memory.");
+        } else if (outcome == HOOK_NO_CONTEXT) {
+                lines_add(&l,
+                          asks ? "Domain %s cannot have the vIOMMU that it asks for:"
+                               : "Domain %s is to run on a context of aviommud's, and has none:",
+                          name);
+                lines_add(&l, "%s", text);
+                lines_add(&l, "The agent prepares it and gives it to libvirt: "
+                              "\"systemctl status aviommu-libvirt-agent\" tells more.");
+                hook_say(l.text ?: "Out of memory.");
         } else if (outcome == HOOK_DOWN && runs)
                 hook_warn("%.*s. Domain %s starts all the same, not accounted for (%s in %s).",
                           sentence_length(f->text), f->text, name,
@@ -224,7 +233,6 @@ HookOutcome hook_admit(Hook *h) {
         Attempts attempts = attempts_of(h);
         _cleanup_(lines_done) Lines reasons = {};
         HookOutcome outcome = HOOK_REFUSED;
-        bool lacks_context = false;
         Failure f = {};
 
         if (h->decision.verdict == DOMAIN_LEFT_ALONE)
@@ -245,15 +253,14 @@ HookOutcome hook_admit(Hook *h) {
                         return HOOK_DONE;
                 }
                 outcome = hook_outcome_of(&f, r);
-                if (outcome != HOOK_REFUSED)
+                if (outcome != HOOK_REFUSED && outcome != HOOK_NO_CONTEXT)
                         break;
                 if (i < attempts.n_wanted || h->asks == HOOK_ASKS_NOT)
                         lines_add(&reasons, "%s%s", TIER_PREFIX(q->tier), f.text);
-                lacks_context |= streq(f.name, "NoPreparedContext");
+                /* libvirt would give QEMU what it has, on whatever tier. */
+                if (outcome == HOOK_NO_CONTEXT)
+                        break;
         }
-        if (lacks_context)
-                lines_add(&reasons, "The agent prepares it and gives it to libvirt: "
-                                    "\"systemctl status aviommu-libvirt-agent\" tells more.");
         return say_outcome(h, outcome, &reasons, &f);
 }
 

@@ -27,6 +27,8 @@ static bool may_run(const HookCase *c) {
                 return true;
         case HOOK_REFUSED:
                 return asks ? c->runs_otherwise : c->config->unasked != UNASKED_REFUSE;
+        case HOOK_NO_CONTEXT:
+                return false;
         case HOOK_DOWN:
                 return asks ? !c->config->down_refuses_asked : !c->config->down_refuses_unasked;
         case HOOK_DENIED:

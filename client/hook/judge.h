@@ -23,6 +23,7 @@ HookTask hook_task(const char *operation, const char *suboperation);
 typedef enum HookOutcome {
         HOOK_DONE,       /* or there was nothing to do */
         HOOK_REFUSED,    /* nothing that it asks for can be had; or it may not run */
+        HOOK_NO_CONTEXT, /* what libvirt has for it, if anything, was used already */
         HOOK_DOWN,       /* no answer from the daemon */
         HOOK_DENIED,     /* this user may not have one */
         HOOK_UNREADABLE, /* the domain, its request or the configuration cannot be read */

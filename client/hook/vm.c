@@ -28,7 +28,7 @@ HookOutcome hook_outcome_of(const Failure *f, int error) {
         case CLIENT_EXIT_DENIED:
                 return HOOK_DENIED;
         default:
-                return HOOK_REFUSED;
+                return streq(f->name, "NoPreparedContext") ? HOOK_NO_CONTEXT : HOOK_REFUSED;
         }
 }
 

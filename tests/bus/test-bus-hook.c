@@ -417,6 +417,20 @@ static void test_context(void **state) {
                 PREPARE(f, &d), 1,
                 "*There is no context prepared for*\"systemctl status aviommu-libvirt-agent\"*");
         assert_nothing_left(f);
+
+        /* So whatever may run without a vIOMMU, or without being counted, does not run on that. */
+        d.also = "otherwise='run'";
+        assert_says(PREPARE(f, &d), 1, "*cannot have the vIOMMU*There is no context prepared for*");
+        d.inside = "<a:fallback tier='emulated'/>";
+        assert_says(PREPARE(f, &d), 1, "*cannot have the vIOMMU*There is no context prepared for*");
+        d = unasking;
+        d.extra = CONTEXT;
+        assert_says(PREPARE(f, &d), 1,
+                    "Domain demo is to run on a context of aviommud's*There is no context prepared "
+                    "for*\"systemctl status aviommu-libvirt-agent\"*");
+        assert_nothing_left(f);
+        configure(f, "Unasked=ignore");
+        assert_runs(PREPARE(f, &d));
 }
 
 static void test_two_at_once(void **state) {
