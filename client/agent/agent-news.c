@@ -316,6 +316,8 @@ static void on_event(Agent *agent, const News *news) {
                 started(agent, f);
         } else if (news->kind == NEWS_STOPPED)
                 follow_stopped(&f->follow);
+        else if (news->kind == NEWS_UNDEFINED)
+                follow_undefined(&f->follow);
         else
                 agent_forget(agent, f);
 }
@@ -330,6 +332,7 @@ static void on_one(Agent *agent, News *news) {
                 break;
         case NEWS_STARTED:
         case NEWS_STOPPED:
+        case NEWS_UNDEFINED:
         case NEWS_GONE:
                 on_event(agent, news);
                 break;

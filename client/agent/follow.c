@@ -48,6 +48,11 @@ void follow_stopped(Follow *f) {
         f->admitted = false;
 }
 
+/* A dead end first, as for whatever is not known to be good: a domain that was renamed is told of like this, too, and has what it had. */
+void follow_undefined(Follow *f) {
+        spoil(f);
+}
+
 void follow_facts(Follow *f, bool running, bool persistent, bool wants_context) {
         if (running && !f->running)
                 follow_started(f);

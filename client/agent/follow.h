@@ -68,6 +68,9 @@ void follow_functions(Follow *f, bool known, bool changed);
 void follow_started(Follow *f);
 void follow_stopped(Follow *f);
 
+/* Libvirt has forgotten it, and what was associated with it. One that it has under that UUID afterwards is another. */
+void follow_undefined(Follow *f);
+
 /* Associations go with the connection; what is under way over it comes to nothing. */
 void follow_libvirt_lost(Follow *f);
 

@@ -127,8 +127,9 @@ static void on_lifecycle(virConnectPtr connection, virDomainPtr domain, int even
                 tell_event(userdata, NEWS_STARTED, domain);
         else if (event == VIR_DOMAIN_EVENT_STOPPED)
                 tell_event(userdata, NEWS_STOPPED, domain);
-        else if (event != VIR_DOMAIN_EVENT_DEFINED && event != VIR_DOMAIN_EVENT_UNDEFINED &&
-                 event != VIR_DOMAIN_EVENT_CRASHED)
+        else if (event == VIR_DOMAIN_EVENT_UNDEFINED)
+                tell_event(userdata, NEWS_UNDEFINED, domain);
+        else if (event != VIR_DOMAIN_EVENT_DEFINED && event != VIR_DOMAIN_EVENT_CRASHED)
                 return;
         look_soon(userdata, domain, false, event == VIR_DOMAIN_EVENT_STARTED);
 }

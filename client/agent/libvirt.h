@@ -32,6 +32,7 @@ typedef enum NewsKind {
         NEWS_DISCONNECTED, /* text: why */
         NEWS_STARTED,
         NEWS_STOPPED,
+        NEWS_UNDEFINED,
         NEWS_DOMAIN,
         NEWS_GONE,
         NEWS_LISTED,  /* all domains that there are have been told */

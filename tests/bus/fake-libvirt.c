@@ -135,6 +135,17 @@ int fake_libvirt_get_associated(sd_id128_t uuid) {
         return fd;
 }
 
+void fake_libvirt_dissociate(sd_id128_t uuid) {
+        (void)pthread_mutex_lock(&lock);
+        for (size_t i = 0; i < fake.n_associations; i++)
+                if (sd_id128_equal(fake.associations[i].uuid, uuid)) {
+                        (void)fd_close(fake.associations[i].fd);
+                        fake.associations[i] = fake.associations[--fake.n_associations];
+                        break;
+                }
+        (void)pthread_mutex_unlock(&lock);
+}
+
 /* ---- the XML ---- */
 
 void fake_libvirt_set_devices(const char *devices) {

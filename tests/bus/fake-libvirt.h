@@ -26,6 +26,9 @@ bool fake_libvirt_is_blocked(void);
 /* A duplicate, the caller's, of the descriptor that is associated with a domain; -1: none. */
 int fake_libvirt_get_associated(sd_id128_t uuid);
 
+/* Forgets the association of a domain, as libvirt does when it is undefined. */
+void fake_libvirt_dissociate(sd_id128_t uuid);
+
 /* XML for the <devices> of running domains; @devices is copied. */
 void fake_libvirt_set_devices(const char *devices);
 

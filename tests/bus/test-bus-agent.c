@@ -350,6 +350,36 @@ static void test_restarts(void **state) {
         wait_until(f, counter(f, "contexts") == 0);
 }
 
+/* Undefined and defined again before the agent comes to look: to libvirt it is another domain, which has nothing associated. */
+static void test_defined_again(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid), other;
+        AgentThread agent;
+
+        agent_begin(&agent, f);
+        wait_until(f, is_associated(uuid));
+
+        /* Libvirt is about something else for a while. */
+        fake_libvirt_block(true);
+        other = define(connection, "vm-b", uuid_of(2));
+        wait_until(f, fake_libvirt_is_blocked());
+        assert_int_equal(virDomainUndefine(domain), 0);
+        fake_libvirt_dissociate(id_of(uuid));
+        (void)virDomainFree(domain);
+        domain = define(connection, "vm-a", uuid);
+        fake_libvirt_block(false);
+        wait_until(f, is_associated(uuid));
+        wait_until(f, count_said("Domain vm-a has a fresh context") == 2);
+
+        agent_stop(&agent);
+        (void)virDomainFree(other);
+        (void)virDomainFree(domain);
+        libvirt_end(connection, &agent);
+        wait_until(f, counter(f, "contexts") == 0);
+}
+
 /* One that cannot is said so, once, and the rest goes on. */
 static void test_unsupported(void **state) {
         Fixture *f = *state;
@@ -950,6 +980,7 @@ static void test_program(void **state) {
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BUS_TEST(test_contexts),
+                BUS_TEST(test_defined_again),
                 BUS_TEST(test_restarts, .fdstore_max = 64),
                 BUS_TEST(test_unsupported),
                 BUS_TEST(test_limit, .config = "MaxPreparedContexts=2"),

@@ -166,6 +166,21 @@ static void test_spoiled(void **state) {
         assert_int_equal(f.context, FOLLOW_SPENT);
         assert_int_equal(follow_next(&f, &all), FOLLOW_RETIRE);
 
+        /* Libvirt forgets it while it is being associated, and after that. */
+        for (int i = 0; i < 2; i++) {
+                Follow g = { WANTS };
+
+                follow_begin(&g, FOLLOW_PREPARE);
+                assert_true(follow_prepared(&g, FOLLOW_PREPARED));
+                if (i == 0)
+                        follow_undefined(&g);
+                follow_done(&g, true);
+                if (i == 1)
+                        follow_undefined(&g);
+                assert_int_equal(follow_next(&g, &all), FOLLOW_RETIRE);
+                assert_true(g.prepared);
+        }
+
         /* Whom it was asked of has forgotten us. */
         follow_begin(&f, FOLLOW_RETIRE);
         follow_done(&f, true);
@@ -240,7 +255,7 @@ typedef struct Queue {
 enum { REQUEST_PREPARE };
 enum { SAYS_PREPARED, SAYS_EXISTS, SAYS_FAILED, SAYS_ADDED, SAYS_REMOVED, SAYS_CAME, SAYS_GONE };
 enum { ORDER_RETIRE, ORDER_ASSOCIATE };
-enum { TELLS_STARTED, TELLS_STOPPED, TELLS_LOST, TELLS_LISTED, TELLS_DONE };
+enum { TELLS_STARTED, TELLS_STOPPED, TELLS_UNDEFINED, TELLS_LOST, TELLS_LISTED, TELLS_DONE };
 
 #define DEAD_END (-1)
 
@@ -303,6 +318,14 @@ static void model_stop(Model *m) {
                 push(&m->says, SAYS_REMOVED, 0);
         }
         push(&m->tells, TELLS_STOPPED, 0);
+}
+
+/* And defined anew, before anybody looks. */
+static void model_undefine(Model *m) {
+        if (m->running)
+                return;
+        m->associated = 0;
+        push(&m->tells, TELLS_UNDEFINED, 0);
 }
 
 static void model_aviommud(Model *m) {
@@ -397,6 +420,9 @@ static void model_hear_libvirt(Model *m) {
         case TELLS_STOPPED:
                 follow_stopped(&m->f);
                 break;
+        case TELLS_UNDEFINED:
+                follow_undefined(&m->f);
+                break;
         case TELLS_LOST:
                 m->world.libvirt = false;
                 m->orders.head = m->orders.tail;
@@ -451,6 +477,8 @@ static void model_step(Model *m) {
                 model_aviommud_comes(m, dice & 1);
         else if (dice < 99)
                 model_libvirt_restarts(m);
+        else if (rand_r(&m->seed) & 1)
+                model_undefine(m);
         else
                 follow_again(&m->f);
 }
