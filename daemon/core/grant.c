@@ -192,6 +192,8 @@ static void done(Operation *op) {
                 return;
         }
 
+        if (vm->context.handover == HANDOVER_NONE)
+                prepared_forgo(m, vm->uuid, vm->owner_uid);
         vm->announced = true;
         log_event(LOG_INFO, MESSAGE_VM_ADMITTED,
                   &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name },

@@ -205,6 +205,10 @@ int prepared_check(const Manager *m, const VmRequest *request, uid_t uid, Proble
 void prepared_give_back(Manager *m, sd_id128_t uuid);
 void prepared_use_up(Manager *m, sd_id128_t uuid);
 
+/* A VM of this UUID, @uid's, was admitted whose VMM opens everything itself. What was prepared for it may be what that one has: to keep it
+ * would keep pinned what is mapped in it, and give it to the next VMM, too. */
+void prepared_forgo(Manager *m, sd_id128_t uuid, uid_t uid);
+
 /* Takes one on that the last daemon has left; *iommufd too. Returns 0 or -ENOMEM. */
 int prepared_recover(Manager *m, sd_id128_t uuid, const PreparedRecord *record, int *iommufd);
 void prepared_list_callers(const Manager *m, void (*found)(void *userdata, const char *name),

@@ -361,6 +361,14 @@ void prepared_use_up(Manager *m, sd_id128_t uuid) {
         prepared_free(pc);
 }
 
+void prepared_forgo(Manager *m, sd_id128_t uuid, uid_t uid) {
+        PreparedContext *pc = prepared_find(m, uuid);
+
+        /* One that is being made nobody has had. Another user's VM does not have it. */
+        if (pc && pc->state == PREPARED_READY && (uid == pc->uid || uid == 0))
+                prepared_drop(pc);
+}
+
 void prepared_name_vanished(Manager *m, const char *name) {
         for (PreparedContext *pc = m->prepared, *next; pc; pc = next) {
                 next = pc->next;

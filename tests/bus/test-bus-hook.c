@@ -433,6 +433,24 @@ static void test_context(void **state) {
         assert_runs(PREPARE(f, &d));
 }
 
+/* The daemon was away when it started, on what had been prepared for that: the next start does not get it, too. */
+static void test_context_used_unseen(void **state) {
+        Fixture *f = *state;
+        DomainSpec d = { .tier = "virtio", .iommu = "virtio", .function = OTHER, .extra = CONTEXT };
+        int iommufd = vm_prepare(f, uuid_of(1));
+        pid_t qemu = qemu_start(f);
+
+        (void)close(iommufd);
+        assert_runs(STARTED(f, &d));
+        assert_vm(f, "Handover", "\"none\"");
+        assert_int_equal(counter(f, "contexts"), 0);
+        fixture_kill(f, qemu);
+        assert_runs(RELEASE(f, &d, "shutdown"));
+        wait_until(f, vm_count(f) == 0);
+        assert_says(PREPARE(f, &d), 1, "*There is no context prepared for*");
+        assert_nothing_left(f);
+}
+
 static void test_two_at_once(void **state) {
         Fixture *f = *state;
 
@@ -1003,6 +1021,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_failed_start, .profile = "small"),
                 BUS_TEST(test_other_operations, .profile = "small"),
                 BUS_TEST(test_context, .profile = "small"),
+                BUS_TEST(test_context_used_unseen, .profile = "small"),
                 BUS_TEST(test_two_at_once, .profile = "small"),
                 BUS_TEST(test_refused_by_xml, .profile = "small"),
                 BUS_TEST(test_refused_by_daemon, .profile = "small"),

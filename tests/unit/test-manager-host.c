@@ -14,6 +14,7 @@
 
 #define HW     TIER_HARDWARE, HANDOVER_DAEMON
 #define EMU    TIER_EMULATED, HANDOVER_VMM
+#define NONE   TIER_VIRTIO, HANDOVER_NONE
 #define LEGACY TIER_VIRTIO, HANDOVER_NONE
 #define TTL    UINT64_C(60000000)
 
@@ -392,6 +393,29 @@ static void prepared_for_nothing(void **state) {
         assert_ok(fx_destroy(&f, "vm", false));
         manager_name_vanished(f.manager, ":1.1");
         assert_error(manager_get_prepared(f.manager, fx_uuid("vm"), &iommufd), ENOENT);
+        sim_get_counters(f.kernel, &c);
+        assert_true(sim_counters_are_zero(&c));
+        fx_done(&f);
+}
+
+/* A VMM that opens everything itself may have been given it: it is not for another. */
+static void prepared_and_none(void **state) {
+        SimCounters c;
+        int iommufd;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_prepare(&f, "vm", ":1.1"));
+        assert_ok(fx_prepare(&f, "other", ":1.1"));
+        assert_ok(fx_create(&f, "vm", NONE, FNS(FN_A)));
+        assert_error(manager_get_prepared(f.manager, fx_uuid("vm"), &iommufd), ENOENT);
+        assert_ok(manager_get_prepared(f.manager, fx_uuid("other"), &iommufd));
+        assert_int_equal(f.manager->n_prepared, 1);
+        sim_get_counters(f.kernel, &c);
+        assert_int_equal(c.contexts, 1);
+        assert_ok(fx_destroy(&f, "vm", false));
+        manager_name_vanished(f.manager, ":1.1");
         sim_get_counters(f.kernel, &c);
         assert_true(sim_counters_are_zero(&c));
         fx_done(&f);
@@ -777,6 +801,7 @@ int main(void) {
                 cmocka_unit_test(probed_without_memory),
                 cmocka_unit_test(prepared_and_used),
                 cmocka_unit_test(prepared_for_nothing),
+                cmocka_unit_test(prepared_and_none),
                 cmocka_unit_test(prepared_again),
                 cmocka_unit_test(preparing_is_refused),
                 cmocka_unit_test(preparing_without_memory),
