@@ -287,6 +287,7 @@ static void on_admitted(void *userdata, sd_id128_t uuid, const sd_bus_error *err
 static void admit(Comparison *c) {
         const Followed *f = c->domain;
         AviommudVm vm = { .name = c->nameless || !f->name || !*f->name ? NULL : f->name,
+                          .tenant = c->late.tenant,
                           .tier = c->late.tier,
                           .functions = c->has,
                           .memory = c->memory };

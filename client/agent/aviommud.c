@@ -149,6 +149,8 @@ int aviommud_create(Aviommud *a, sd_id128_t uuid, const AviommudVm *vm, Aviommud
                                           "leash", "s", "agent");
         if (r >= 0 && vm->name)
                 r = sd_bus_message_append(m, "{sv}", "name", "s", vm->name);
+        if (r >= 0 && *vm->tenant)
+                r = sd_bus_message_append(m, "{sv}", "tenant", "s", vm->tenant);
         if (r >= 0)
                 r = append_functions(m, "functions", vm->functions, vm->indexes, vm->n);
         if (r >= 0)

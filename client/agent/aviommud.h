@@ -45,7 +45,8 @@ int aviommud_get_vm(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *u
 
 /* A domain that runs already: only counted, and for as long as it is reported. */
 typedef struct AviommudVm {
-        const char *name; /* NULL: the UUID */
+        const char *name;   /* NULL: the UUID */
+        const char *tenant; /* "": none */
         DomainTier tier;
         const DomainFunction *functions; /* @n of them, those of @indexes; without guest ids */
         const size_t *indexes;

@@ -180,6 +180,7 @@ void domain_decide_late(const Domain *domain, const LibvirtConfig *config, Domai
 
         domain_decide(domain, config, &d);
         late.is_counted = d.verdict != DOMAIN_LEFT_ALONE;
+        (void)snprintf(late.tenant, sizeof(late.tenant), "%s", strempty(domain->tenant));
         for (size_t i = d.n_candidates; i-- > 0;)
                 if (d.candidates[i] != DOMAIN_TIER_HARDWARE)
                         late.tier = d.candidates[i];

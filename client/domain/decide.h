@@ -6,6 +6,7 @@
  * to it is the daemon's answer to CreateVm or Plan, candidate by candidate.
  */
 
+#include "base/tenant.h"
 #include "domain/config.h"
 #include "domain/domain.h"
 
@@ -40,6 +41,7 @@ void domain_decide(const Domain *domain, const LibvirtConfig *config, DomainDeci
 typedef struct DomainLate {
         bool is_counted; /* false: it is left alone */
         DomainTier tier; /* under which; never hardware, whose contexts are made before a start */
+        char tenant[TENANT_SIZE];           /* on whose account; "": nobody's */
         char objection[DOMAIN_REASON_SIZE]; /* why it should not run as it does; "": it may */
 } DomainLate;
 

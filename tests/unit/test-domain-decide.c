@@ -324,6 +324,7 @@ static void labels(void **state) {
 
 /* Those that run already are counted, and never as what they cannot be. */
 static void late(void **state) {
+        static char acme[] = "acme";
         static const struct {
                 const char *what;
                 Domain domain;
@@ -343,6 +344,12 @@ static void late(void **state) {
                   "Unasked=refuse" },
                 { "nothing", { NO_IOMMU }, UNASKED_ACCOUNT, false, VIRTIO, NULL },
                 { "asking", { EMULATION, PASSED, AUTO }, UNASKED_IGNORE, true, EMULATED, NULL },
+                { "asking, of a tenant",
+                  { EMULATION, PASSED, AUTO, .tenant = acme },
+                  UNASKED_ACCOUNT,
+                  true,
+                  EMULATED,
+                  NULL },
                 { "asking, virtio",
                   { VIRTIO_XML, PASSED, ASKS_2(EMULATED, VIRTIO) },
                   UNASKED_REFUSE,
@@ -377,6 +384,7 @@ static void late(void **state) {
                 domain_decide_late(&l->domain, &config, &d);
                 if (d.is_counted != l->is_counted || d.tier != l->tier)
                         fail_msg("%s: %i %s", l->what, d.is_counted, domain_tier_to_string(d.tier));
+                assert_string_equal(d.tenant, strempty(l->domain.tenant));
                 if (l->objection)
                         assert_contains(d.objection, l->objection);
                 else
