@@ -31,7 +31,9 @@ void doc_add(Doc *d, const char *key, Doc *child) {
         int r;
 
         if (key)
-                r = json_object_object_add(d, key, child);
+                r = json_object_object_add_ex(d, key, child,
+                                              JSON_C_OBJECT_ADD_KEY_IS_NEW |
+                                                      JSON_C_OBJECT_ADD_CONSTANT_KEY);
         else
                 r = json_object_array_add(d, child);
         if (r < 0)
@@ -63,10 +65,14 @@ void doc_add_null(Doc *d, const char *key) {
 static char *escape_rest(const char *s) {
         char *out = alloc_check(malloc(6 * strlen(s) + 1)), *o = out;
 
-        while (*s) {
-                size_t length;
+        for (;;) {
+                size_t length = text_plain_length(s);
                 uint32_t c;
 
+                o = mempcpy(o, s, length);
+                s += length;
+                if (!*s)
+                        break;
                 length = text_read_char(s, &c);
                 if (length == 0 || c < 0x20 || text_char_is_harmless(c)) {
                         length = MAX(length, (size_t)1);

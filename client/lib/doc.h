@@ -18,7 +18,8 @@ Doc *doc_new_array(void);
 void doc_free(Doc *d);
 DEFINE_CLEANUP(Doc, doc_free);
 
-/* @key is NULL for an element of an array. NULL strings become null. */
+/* @key is NULL for an element of an array; else one that @d has not got yet, in memory that outlives @d, such as a literal.
+ * NULL strings become null. */
 void doc_add(Doc *d, const char *key, Doc *child);
 void doc_add_string(Doc *d, const char *key, const char *s);
 void doc_add_bool(Doc *d, const char *key, bool b);

@@ -50,6 +50,14 @@ char *format_duration(uint64_t usec, char buf[static FORMAT_SIZE]) {
         return buf;
 }
 
+size_t text_plain_length(const char *s) {
+        size_t n = 0;
+
+        while (s[n] >= ' ' && s[n] <= '~')
+                n++;
+        return n;
+}
+
 bool text_is_utf8(void) {
         return streq(nl_langinfo(CODESET), "UTF-8");
 }
@@ -134,6 +142,8 @@ char *text_escape_new(const char *s) {
         size_t size = 10 * strlen(s) + sizeof("...") + 16;
         char *buf, *shrunk;
 
+        if (!s[text_plain_length(s)])
+                return strdup(s);
         buf = malloc(size);
         if (!buf)
                 return NULL;

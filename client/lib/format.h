@@ -29,6 +29,9 @@ char *text_escape(const char *s, char *buf, size_t size);
 /* The same into a new string; NULL: not enough memory. */
 char *text_escape_new(const char *s);
 
+/* How many bytes at the beginning of @s are printable ASCII: harmless, and a column each. Most texts are nothing else. */
+size_t text_plain_length(const char *s);
+
 /* Reads one UTF-8 character of @s. Returns its length in bytes, 0 when there is none that is well-formed. */
 size_t text_read_char(const char *s, uint32_t *ret);
 
