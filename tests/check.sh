@@ -31,6 +31,7 @@ set_up
 steps_begin
 
 step packages packages_install tests/packages.build tests/packages.test tests/vm/packages
+step promtool tests/lib/promtool --version
 vm_prepare_begin
 
 for preset in development sanitize; do

@@ -9,11 +9,13 @@
 
 . "$(dirname "$(realpath "$0")")/common.sh"
 
-# metrics_are_good NAME FILE: by our own reading of the format, and by Prometheus' where it is installed
+promtool=$here/../lib/promtool
+alert_rules=$here/../../policy/aviommu-alerts.yml
+
+# metrics_are_good NAME FILE: by our own reading of the format, and by Prometheus'
 metrics_are_good() {
         "$here/openmetrics" <"$2" >"$tmp/faults" || { cat "$tmp/faults"; fail "$1" "no OpenMetrics"; }
-        ! command -v promtool >/dev/null || promtool check metrics <"$2" >"$tmp/faults" 2>&1 ||
-                { cat "$tmp/faults"; fail "$1" "promtool has something to say"; }
+        "$promtool" check metrics <"$2" >"$tmp/faults" 2>&1 || { cat "$tmp/faults"; fail "$1" "promtool has something to say, or there is none"; }
 }
 
 test_metrics() {
@@ -79,18 +81,25 @@ test_metrics() {
 
 # Every metric is in the manual, and there is no other in manual and alert rules.
 test_metrics_manual() {
-        local manual=$here/../../man/aviommu-metrics.7 rules=$here/../../policy/aviommu-alerts.yml name
+        local manual=$here/../../man/aviommu-metrics.7 name
         diff <(sed -nE 's/^# TYPE ([a-z_]+) .*/\1/p' "$golden/metrics-per-vm.prom" | sort) \
                 <(sed -nE 's/^\.It Li (aviommu_[a-z_]+)( .*)?$/\1/p' "$manual" | sort) ||
                 fail "metrics manual" "not the metrics that there are (above)"
         while read -r name; do
                 grep -qE "^# TYPE $name gauge" "$golden/metrics.prom" || fail "alert rules" "there is no metric $name"
-        done < <(sed -nE 's/^ +expr: (.*)/\1/p' "$rules" | grep -oE 'aviommu_[a-z_]+' | sort -u)
-        [ "$(grep -c '^ *- alert:' "$rules")" = "$(grep -c '^ *expr: .*aviommu' "$rules")" ] ||
+        done < <(sed -nE 's/^ +expr: (.*)/\1/p' "$alert_rules" | grep -oE 'aviommu_[a-z_]+' | sort -u)
+        [ "$(grep -c '^ *- alert:' "$alert_rules")" = "$(grep -c '^ *expr: .*aviommu' "$alert_rules")" ] ||
                 fail "alert rules" "one is not about aviommud"
-        ! command -v promtool >/dev/null || promtool check rules "$rules" >"$tmp/out" 2>&1 ||
-                fail "alert rules" "promtool does not load them"
         echo "ok metrics manual"
+}
+
+# Prometheus loads the alert rules as they are, and each goes off when it should, and not before.
+test_alerts() {
+        "$promtool" check rules "$(realpath "$alert_rules")" >"$tmp/out" 2>&1 || fail "alert rules" "promtool does not load them, or there is none"
+        "$promtool" test rules "$here/alerts.yml" >"$tmp/out" 2>&1 || fail "alert rules" "they go off at other times than in alerts.yml"
+        diff <(sed -nE 's/^ *- alert: //p' "$alert_rules" | sort) <(sed -nE 's/^ *- name: //p' "$here/alerts.yml" | sort) ||
+                fail "alert rules" "not those of alerts.yml (above)"
+        echo "ok alert rules"
 }
 
 # The checker finds what is wrong.
@@ -251,5 +260,6 @@ test_top
 test_screen
 test_metrics
 test_metrics_manual
+test_alerts
 test_checker
 echo "all passed"
