@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
 # The Debian packages: that they are built, and that lintian has nothing to say. With --long: that two builds are the same, and what they
-# do to a fresh Debian.
+# do to a fresh Debian, in the VM too.
 
 packages=build/check-packages
 
@@ -13,11 +13,14 @@ package_steps() {
 }
 
 package_long_steps() {
-        local suite
+        local suite built
         has_failed package || step package-again check_package_again
         for suite in bookworm trixie; do
-                step "package-$suite" run tests/lib/fresh "$suite" tests/lib/package-life
+                built=$packages-$suite
+                step "package-$suite" run tests/lib/fresh --bring /root/debs "$built" "$suite" tests/lib/package-life || continue
+                [[ $suite == "$(own_suite)" ]] || first_vm_begin "$suite" "$built"
         done
+        steps_wait
 }
 
 # The changelog's version is CMake's.

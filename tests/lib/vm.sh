@@ -56,8 +56,27 @@ vm_steps() {
                         vm_step_begin "$name" "$case" $arguments
                 done < <(vm_boots "$case")
         done
+        if has_failed package; then
+                failed "vm/first-vm: not run, as there is no package"
+        else
+                first_vm_begin "$(own_suite)" "$packages"
+        fi
         steps_wait
         [[ $n -gt 0 ]] || failed "vm: no cases in tests/vm/cases"
+}
+
+# The Debian that this machine is.
+own_suite() {
+        (. tests/vm/lib.sh && printf '%s\n' "$rig_own_suite")
+}
+
+# first_vm_begin SUITE FOLDER: a newcomer's first VM on a host that is this Debian and has nothing of ours but the package in FOLDER.
+first_vm_begin() {
+        local suite=$1 payload=build/check-vm-package-$1
+        rm -rf "$payload"
+        mkdir -p "$payload/root" && cp "$2"/aviommud_*.deb "$payload/root" || { failed "vm/first-vm $suite: no package"; return 1; }
+        step_begin "vm/first-vm $suite" env AVIOMMU_OWN_SUITE="$suite" tests/vm/boot --root own --payload "$payload" \
+                --payload "$vm_payload" --script tests/vm/first-vm --env SUITE="$suite" --results "$logs/vm-first-vm-$suite"
 }
 
 # How many of them have room beside each other: two processors' work each at times, mostly one's, and up to 6 GiB.
