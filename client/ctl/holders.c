@@ -3,19 +3,18 @@
  * aviommuctl holders: who has /dev/iommu open. The daemon cannot know: it may not look at others' processes, and root can open
  * the device beside it. So this looks into /proc itself, as whoever runs it.
  */
-#include "ctl/holders.h"
-
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/fd-util.h"
 #include "ctl/ctl.h"
 #include "lib/alloc.h"
 #include "lib/format.h"
+#include "lib/holders.h"
 #include "lib/table.h"
 
 #define DEVICE "/dev/iommu"
-/* That of the system's service manager, which has the daemon's fd store. */
-#define SERVICE_MANAGER 1
 
 /* The daemon's process id; 0 when it is not there. Does not start it. */
 static int find_daemon(Ctl *ctl, pid_t *ret) {
@@ -89,14 +88,15 @@ static void print_holders(const HolderScan *s, Output *o) {
 
 int verb_holders(Ctl *ctl, int argc, char **argv) {
         _cleanup_(holder_scan_done) HolderScan scan = {};
+        HolderScope scope = { .node = DEVICE, .service_manager = HOLDERS_SERVICE_MANAGER };
+        _cleanup_close_ int proc_fd = -1;
         struct stat st;
-        pid_t daemon;
         int r;
 
         (void)argc;
         (void)argv;
 
-        r = find_daemon(ctl, &daemon);
+        r = find_daemon(ctl, &scope.daemon);
         if (r < 0)
                 return r;
         if (stat(DEVICE, &st) < 0 || !S_ISCHR(st.st_mode))
@@ -104,7 +104,9 @@ int verb_holders(Ctl *ctl, int argc, char **argv) {
                                    "`modprobe iommufd` makes it, where the kernel has "
                                    "CONFIG_IOMMUFD.",
                                    "There is no " DEVICE " here that anybody could have open");
-        r = holders_scan(st.st_rdev, daemon, SERVICE_MANAGER, &scan);
+        scope.device = st.st_rdev;
+        scope.proc_fd = proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        r = proc_fd < 0 ? negative_errno() : holders_scan(&scope, &scan);
         if (r < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL,
                                    "Cannot look into /proc: %s", strerror(-r));

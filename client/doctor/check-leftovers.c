@@ -120,7 +120,7 @@ static void check_bound(const Facts *facts, Findings *out) {
 
 /* ---- holders of /dev/iommu ---- */
 
-static bool is_of_vm(const BusFacts *b, const Holder *h) {
+static bool is_of_vm(const BusFacts *b, const FoundHolder *h) {
         for (size_t i = 0; i < b->n_vms; i++)
                 if (strcasecmp(b->vms[i], h->uuid) == 0)
                         return true;
@@ -132,10 +132,10 @@ static bool is_carrier(const BusFacts *b, const Holder *h) {
         static const char *const names[] = { "aviommud", "aviommu-libvirt", "libvirtd", "virtqemud",
                                              "aviommuctl" };
 
-        if (h->pid == 1 || (b->pid != 0 && (uint32_t)h->pid == b->pid))
+        if (h->pid == HOLDERS_SERVICE_MANAGER || (b->pid != 0 && (uint32_t)h->pid == b->pid))
                 return true;
         for (size_t i = 0; i < ELEMENTSOF(names); i++)
-                if (streq(h->name, names[i]))
+                if (streq(h->command, names[i]))
                         return true;
         return false;
 }
@@ -151,19 +151,23 @@ static void check_holders(const Facts *facts, Findings *out) {
                 return;
         }
         for (size_t i = 0; i < h->n; i++) {
-                const Holder *x = &h->items[i];
+                const FoundHolder *x = &h->items[i];
+                const Holder *p = &x->holder;
 
-                if (is_carrier(b, x) || is_of_vm(b, x))
+                if (p->kind == HOLDER_GRANTED || is_carrier(b, p) || is_of_vm(b, x))
                         continue;
                 is_said = true;
                 finding_add(out, FINDING_LEFTOVERS_HOLDERS, LEVEL_WARNING,
                             "Process %i (%s) has /dev/iommu open%s: it can take vIOMMUs that "
-                            "nobody counts. (What `aviommuctl exec` started looks so too.)",
-                            x->pid, x->name,
+                            "nobody counts.%s",
+                            p->pid, p->command,
                             !is_known  ? ", and which VMs there are is not known"
                             : *x->uuid ? ", for a VM that the daemon does not know"
-                                       : ", and its command line names no VM of the daemon's");
-                finding_mend(out, "ps -fp %i", x->pid);
+                                       : ", and its command line names no VM of the daemon's",
+                            p->kind == HOLDER_UNKNOWN
+                                    ? " (Or it has it from the daemon: only root may compare.)"
+                                    : "");
+                finding_mend(out, "ps -fp %i", p->pid);
         }
         if (h->n_hidden > 0) {
                 finding_add(out, FINDING_LEFTOVERS_HOLDERS, LEVEL_UNCHECKED,

@@ -8,6 +8,7 @@
 
 #include "base/pci-address.h"
 #include "lib/failure.h"
+#include "lib/holders.h"
 #include "lib/reply.h"
 
 /* A file's contents, or why there are none. */
@@ -82,15 +83,14 @@ typedef struct LibvirtFacts {
 } LibvirtFacts;
 
 /* A process with /dev/iommu open. */
-typedef struct Holder {
-        int pid;
-        char name[32]; /* comm; not escaped */
+typedef struct FoundHolder {
+        Holder holder; /* its command is not escaped */
         char uuid[40]; /* of -uuid on its command line; "" */
-} Holder;
+} FoundHolder;
 
 typedef struct HolderFacts {
         int error; /* of /proc */
-        Holder *items;
+        FoundHolder *items;
         size_t n;
         size_t n_hidden; /* processes whose descriptors may not be seen */
 } HolderFacts;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "doctor/directory.h"
+#include "lib/directory.h"
 #include "doctor/parse.h"
 #include "lib/alloc.h"
 

@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-#include "doctor/directory.h"
+#include "lib/directory.h"
 #include "lib/alloc.h"
 
 /* driverctl keeps the driver of a function in a file that has its address for a name. */
@@ -41,7 +41,7 @@ void gather_facts(Client *c, int root_fd, const char *root, Facts *ret) {
         else
                 blob_read(root_fd, path, &ret->daemon_limits);
         gather_libvirt(root_fd, root, &ret->libvirt);
-        gather_holders(root_fd, &ret->holders);
+        gather_holders(root_fd, streq(root, "/"), ret->bus.pid, &ret->holders);
         gather_overrides(root_fd, &ret->overrides);
         blob_read(root_fd, "sys/module/vfio_pci/parameters/ids", &ret->vfio_ids);
 }

@@ -23,7 +23,8 @@ void gather_bus(Client *c, BusFacts *ret);
 void gather_kernel(int root_fd, KernelFacts *ret);
 void gather_firmware(int root_fd, const BusFacts *bus, FirmwareFacts *ret);
 void gather_nodes(int root_fd, NodeFacts *ret);
-void gather_holders(int root_fd, HolderFacts *ret);
+/* @is_this_host: the processes are those that run here. @daemon: its process id; 0: not known. */
+void gather_holders(int root_fd, bool is_this_host, uint32_t daemon, HolderFacts *ret);
 
 /* Runs QEMU and libvirt's daemon, below @root, with --version, a clean environment and a time limit. */
 void gather_libvirt(int root_fd, const char *root, LibvirtFacts *ret);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include "ctl/holders.h"
+#include "lib/holders.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/fd-util.h"
+#include "lib/directory.h"
 
 /* A descriptor of a process. */
 typedef struct ForeignFd {
@@ -56,28 +56,36 @@ static int number_of(const char *name, unsigned *ret) {
         return *name ? 0 : -EINVAL;
 }
 
-/* The descriptors of @pid that are open on @device. Nothing is opened by that, and no file server is asked.
- * Returns 0 or a negative errno. */
-static int read_fds(pid_t pid, dev_t device, ForeignFds *ret) {
-        char path[32];
-        struct dirent *e;
-        int r = 0;
-        DIR *dir;
+/* Whether a descriptor is open on the node: by its name, or, in another mount namespace, by its numbers. Nothing is opened by
+ * that, and no file server is asked. */
+static bool is_node(int dir_fd, const char *fd, const HolderScope *scope) {
+        char target[PATH_MAX];
+        ssize_t n = readlinkat(dir_fd, fd, target, sizeof(target));
+        struct statx st;
 
-        (void)snprintf(path, sizeof(path), "/proc/%i/fd", pid);
-        dir = opendir(path);
-        if (!dir)
-                return -errno;
+        if (n == (ssize_t)strlen(scope->node) && memcmp(target, scope->node, (size_t)n) == 0)
+                return true;
+        return scope->device != 0 &&
+               statx(dir_fd, fd, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE, &st) >= 0 &&
+               S_ISCHR(st.stx_mode) &&
+               makedev(st.stx_rdev_major, st.stx_rdev_minor) == scope->device;
+}
+
+/* The descriptors of @pid that are open on the node. Returns 0 or a negative errno. */
+static int read_fds(const HolderScope *scope, pid_t pid, ForeignFds *ret) {
+        _cleanup_(directory_closep) DIR *dir = NULL;
+        const struct dirent *e;
+        char path[32];
+        int r;
+
+        (void)snprintf(path, sizeof(path), "%i/fd", pid);
+        r = directory_open(scope->proc_fd, path, &dir);
         while (r >= 0 && (errno = 0, e = readdir(dir))) {
                 ForeignFd fd = { .pid = pid };
-                struct statx st;
                 ForeignFd *grown;
 
                 if (number_of(e->d_name, &fd.fd) < 0 ||
-                    statx(dirfd(dir), e->d_name, AT_STATX_DONT_SYNC | AT_NO_AUTOMOUNT, STATX_TYPE,
-                          &st) < 0 ||
-                    !S_ISCHR(st.stx_mode) ||
-                    makedev(st.stx_rdev_major, st.stx_rdev_minor) != device)
+                    !is_node(directory_fd(dir), e->d_name, scope))
                         continue;
                 grown = reallocarray(ret->items, ret->n + 1, sizeof(ForeignFd));
                 if (!grown)
@@ -87,10 +95,7 @@ static int read_fds(pid_t pid, dev_t device, ForeignFds *ret) {
                         grown[ret->n++] = fd;
                 }
         }
-        if (r >= 0 && errno > 0)
-                r = -errno;
-        (void)closedir(dir);
-        return r;
+        return r >= 0 && errno > 0 ? -errno : r;
 }
 
 /* 0: the same open file; 1 and 2: before and after, in an order of the kernel's own; a negative errno. */
@@ -127,25 +132,24 @@ static int is_granted(const ForeignFds *granted, const ForeignFd *fd) {
         return 0;
 }
 
-static void read_process(Holder *h) {
+static void read_process(int proc_fd, Holder *h) {
+        _cleanup_close_ int fd = -1;
         char path[32];
         struct stat st;
-        FILE *f;
+        ssize_t n;
 
-        (void)snprintf(path, sizeof(path), "/proc/%i", h->pid);
-        if (stat(path, &st) >= 0)
+        (void)snprintf(path, sizeof(path), "%i", h->pid);
+        if (fstatat(proc_fd, path, &st, 0) >= 0)
                 h->uid = st.st_uid;
-        (void)snprintf(path, sizeof(path), "/proc/%i/comm", h->pid);
-        f = fopen(path, "re");
-        if (!f)
-                return;
-        if (fgets(h->command, sizeof(h->command), f))
-                h->command[strcspn(h->command, "\n")] = '\0';
-        (void)fclose(f);
+        (void)snprintf(path, sizeof(path), "%i/comm", h->pid);
+        fd = openat(proc_fd, path, O_RDONLY | O_CLOEXEC);
+        n = fd < 0 ? -1 : read(fd, h->command, sizeof(h->command) - 1);
+        h->command[n < 0 ? 0 : n] = '\0';
+        h->command[strcspn(h->command, "\n")] = '\0';
 }
 
-static int add_holder(HolderScan *s, pid_t pid, const ForeignFds *fds, const ForeignFds *granted,
-                      pid_t daemon, pid_t service_manager) {
+static int add_holder(HolderScan *s, const HolderScope *scope, pid_t pid, const ForeignFds *fds,
+                      const ForeignFds *granted) {
         Holder h = { .pid = pid, .n_open = (unsigned)fds->n }, *grown;
 
         for (size_t i = 0; i < fds->n; i++) {
@@ -160,8 +164,8 @@ static int add_holder(HolderScan *s, pid_t pid, const ForeignFds *fds, const For
         }
         if (h.n_open == 0)
                 return 0;
-        read_process(&h);
-        h.kind = holder_decide(&h, daemon, service_manager);
+        read_process(scope->proc_fd, &h);
+        h.kind = holder_decide(&h, scope->daemon, scope->service_manager);
         grown = reallocarray(s->items, s->n + 1, sizeof(Holder));
         if (!grown)
                 return -ENOMEM;
@@ -176,49 +180,44 @@ static int compare_holders(const void *a, const void *b) {
         return (x->pid > y->pid) - (x->pid < y->pid);
 }
 
-static int scan_process(HolderScan *s, pid_t pid, dev_t device, const ForeignFds *granted,
-                        pid_t daemon, pid_t service_manager) {
+static int scan_process(HolderScan *s, const HolderScope *scope, pid_t pid,
+                        const ForeignFds *granted) {
         ForeignFds fds = {};
         int r;
 
-        r = read_fds(pid, device, &fds);
+        r = read_fds(scope, pid, &fds);
         if (r == -EACCES || r == -EPERM) {
                 s->n_unread++;
                 r = 0;
         } else if (r == -ENOENT || r == -ESRCH)
                 r = 0;
         else if (r >= 0 && fds.n > 0)
-                r = add_holder(s, pid, &fds, granted, daemon, service_manager);
+                r = add_holder(s, scope, pid, &fds, granted);
         free(fds.items);
         return r;
 }
 
-int holders_scan(dev_t device, pid_t daemon, pid_t service_manager, HolderScan *ret) {
+int holders_scan(const HolderScope *scope, HolderScan *ret) {
+        _cleanup_(directory_closep) DIR *proc = NULL;
         ForeignFds granted = {};
-        struct dirent *e;
-        DIR *proc;
-        int r = 0;
+        const struct dirent *e;
+        int r;
 
         /* Where these cannot be read, nor can be compared with them: that is said of each holder. */
-        if (daemon > 0)
-                (void)read_fds(daemon, device, &granted);
-        if (service_manager > 0 && service_manager != daemon)
-                (void)read_fds(service_manager, device, &granted);
+        if (scope->daemon > 0)
+                (void)read_fds(scope, scope->daemon, &granted);
+        if (scope->service_manager > 0 && scope->service_manager != scope->daemon)
+                (void)read_fds(scope, scope->service_manager, &granted);
         if (granted.n > 0)
                 qsort(granted.items, granted.n, sizeof(ForeignFd), compare_for_order);
 
-        proc = opendir("/proc");
-        if (!proc)
-                r = -errno;
-        while (proc && r >= 0 && (e = readdir(proc))) {
+        r = directory_open(scope->proc_fd, ".", &proc);
+        while (r >= 0 && (e = readdir(proc))) {
                 unsigned pid;
 
                 if (number_of(e->d_name, &pid) >= 0 && pid > 0 && pid <= INT32_MAX)
-                        r = scan_process(ret, (pid_t)pid, device, &granted, daemon,
-                                         service_manager);
+                        r = scan_process(ret, scope, (pid_t)pid, &granted);
         }
-        if (proc)
-                (void)closedir(proc);
         free(granted.items);
         if (ret->n > 0)
                 qsort(ret->items, ret->n, sizeof(Holder), compare_holders);

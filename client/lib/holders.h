@@ -36,7 +36,18 @@ typedef struct HolderScan {
 HolderKind holder_decide(const Holder *holder, pid_t daemon, pid_t service_manager);
 const char *holder_kind_to_string(HolderKind kind);
 
-/* Looks at all processes of this PID namespace. A process that ends meanwhile is left out. Returns 0 or a negative errno;
- * holder_scan_done() is due in either case, @ret has to be zeroed. */
-int holders_scan(dev_t device, pid_t daemon, pid_t service_manager, HolderScan *ret);
+/* That of the system's service manager, which has the daemon's fd store. */
+#define HOLDERS_SERVICE_MANAGER 1
+
+/* What is looked for, and where. */
+typedef struct HolderScope {
+        int proc_fd;      /* /proc; of a tree that was copied from another host as well */
+        const char *node; /* such as "/dev/iommu" */
+        dev_t device;     /* its numbers; 0: not known, only what has it under this name is found */
+        pid_t daemon, service_manager; /* 0: it does not run, or not in this PID namespace */
+} HolderScope;
+
+/* Looks at all processes there. One that ends meanwhile is left out. Returns 0 or a negative errno; holder_scan_done() is due in
+ * either case, @ret has to be zeroed. */
+int holders_scan(const HolderScope *scope, HolderScan *ret);
 void holder_scan_done(HolderScan *s);

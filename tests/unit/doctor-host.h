@@ -28,7 +28,7 @@ typedef struct Host {
         BusQuarantined quarantined[1];
         Resource resources[3];
         Node vfio[2];
-        Holder holders[3];
+        FoundHolder holders[3];
         IommuSpace spaces[1];
         const char *vms[1];
         const char *problems[2];
@@ -86,9 +86,11 @@ static inline void host_init(Host *h) {
         h->resources[1] = (Resource){ "contiguous-memory", "node0", UINT64_C(1) << 30, 0 };
         h->resources[2] = (Resource){ "domain-ids", "host", 100, 1 };
         h->vms[0] = UUID;
-        h->holders[0] = (Holder){ 1, "systemd", "" };
-        h->holders[1] = (Holder){ 77, "anything", "" };
-        h->holders[2] = (Holder){ 99, "qemu-system-x86", UUID };
+        h->holders[0] = (FoundHolder){ { .pid = 1, .command = "systemd" } };
+        h->holders[1] = (FoundHolder){ { .pid = 77, .command = "anything" } };
+        h->holders[2] = (FoundHolder){
+                { .pid = 99, .command = "qemu-system-x86", .kind = HOLDER_OTHER }, UUID
+        };
         h->vfio[0] = (Node){ "vfio0", 0, 0600, 998 };
         h->vfio[1] = (Node){ "vfio1", 0, 0600, 998 };
         h->spaces[0] = (IommuSpace){ "ivhd0", "0000:00:00.2", blob(space, sizeof(space)) };

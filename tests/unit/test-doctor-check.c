@@ -134,6 +134,8 @@ CASE(idle_by_other_ids, f->overrides.n = 0; say(&f->vfio_ids, "8086:1520\n");
 CASE(no_functions, f->bus.n_functions = 0)
 CASE(lost, h->functions[0].state = "lost")
 CASE(stranger, strcpy(h->holders[2].uuid, ""))
+CASE(unclear, strcpy(h->holders[2].uuid, ""); h->holders[2].holder.kind = HOLDER_UNKNOWN)
+CASE(granted, strcpy(h->holders[2].uuid, ""); h->holders[2].holder.kind = HOLDER_GRANTED)
 CASE(unknown_vm, f->bus.n_vms = 0)
 CASE(unknown_vms, f->bus.vms_failure = (Failure){ .exit_code = CLIENT_EXIT_DENIED };
      f->bus.n_vms = 0)
@@ -287,6 +289,8 @@ static const struct {
         { X(lost), FINDING_LEFTOVERS_FUNCTIONS, LEVEL_WARNING, 0, "gone",
           "detach " UUID " 0000:41:00.0" },
         { X(stranger), FINDING_LEFTOVERS_HOLDERS, LEVEL_WARNING, 0, "Process 99", "ps -fp 99" },
+        { X(unclear), FINDING_LEFTOVERS_HOLDERS, LEVEL_WARNING, 0, "only root may compare", "ps" },
+        { X(granted), FINDING_LEFTOVERS_HOLDERS, LEVEL_FINE, 0, "Nobody has", NULL },
         { X(unknown_vm), FINDING_LEFTOVERS_HOLDERS, LEVEL_WARNING, 0, "does not know", "ps" },
         { X(unknown_vms), FINDING_LEFTOVERS_HOLDERS, LEVEL_WARNING, 0, "is not known", "ps" },
         { X(hidden), FINDING_LEFTOVERS_HOLDERS, LEVEL_UNCHECKED, 0, "5 other", "sudo" },

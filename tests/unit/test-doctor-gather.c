@@ -295,19 +295,19 @@ static void test_holders(void **state) {
         tree_link(t, "/dev/iommu", "proc/2x/fd/9");
         tree_link(t, "/dev/iommu", "proc/99999999999/fd/9");
         tree_mkdir(t, "proc/23"); /* it ends just now */
-        gather_holders(root, &h);
+        gather_holders(root, false, 0, &h);
         assert_ok(h.error);
         assert_int_equal(h.n, 2);
         assert_int_equal(h.n_hidden, 0);
-        assert_int_equal(h.items[0].pid, 20);
-        assert_string_equal(h.items[0].name, "");
-        assert_string_equal(h.items[1].name, "qemu-system-x86");
+        assert_int_equal(h.items[0].holder.pid, 20);
+        assert_string_equal(h.items[0].holder.command, "");
+        assert_string_equal(h.items[1].holder.command, "qemu-system-x86");
         assert_string_equal(h.items[1].uuid, "1234");
         free(h.items);
 
         set_mode(t, "proc/300/fd", 0);
         become_nobody(t);
-        gather_holders(root, &h);
+        gather_holders(root, false, 0, &h);
         become_again();
         assert_int_equal(h.n, 1);
         assert_int_equal(h.n_hidden, 1);
@@ -315,7 +315,7 @@ static void test_holders(void **state) {
         set_mode(t, "proc/300/fd", 0755);
 
         tree_remove(t, "proc");
-        gather_holders(root, &h);
+        gather_holders(root, false, 0, &h);
         assert_error(h.error, ENOENT);
         tree_mkdir(t, "proc"); /* for the teardown's sake */
 }

@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "base/fd-util.h"
-#include "ctl/holders.h"
+#include "lib/holders.h"
 
 #define DEVICE "/dev/full"
 
@@ -56,11 +56,18 @@ static void gone(pid_t pid) {
         assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
-static dev_t device(void) {
+/* Without a name: what has the device under another one is found all the same. */
+static int scan_device(pid_t daemon, pid_t service_manager, HolderScan *ret) {
+        _cleanup_close_ int proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
         struct stat st;
 
         assert_int_equal(stat(DEVICE, &st), 0);
-        return st.st_rdev;
+        return holders_scan(&(HolderScope){ .proc_fd = proc_fd,
+                                            .node = "/dev/none",
+                                            .device = st.st_rdev,
+                                            .daemon = daemon,
+                                            .service_manager = service_manager },
+                            ret);
 }
 
 static const Holder *find(const HolderScan *s, pid_t pid) {
@@ -98,7 +105,7 @@ static void scan(void **state) {
         single = holder(two, 0, 0);
         none = holder(other, 1, 0);
 
-        assert_int_equal(holders_scan(device(), getpid(), 0, &s), 0);
+        assert_int_equal(scan_device(getpid(), 0, &s), 0);
         assert_holder(&s, getpid(), HOLDER_DAEMON, 2, 2);
         assert_holder(&s, granted, HOLDER_GRANTED, 3, 3); /* two of one, and the other */
         assert_holder(&s, mixed, HOLDER_OTHER, 2, 1);
@@ -110,13 +117,13 @@ static void scan(void **state) {
         holder_scan_done(&s);
 
         /* The same without a daemon: then nobody has it from one. */
-        assert_int_equal(holders_scan(device(), 0, 0, &s), 0);
+        assert_int_equal(scan_device(0, 0, &s), 0);
         assert_holder(&s, getpid(), HOLDER_OTHER, 2, 0);
         assert_holder(&s, granted, HOLDER_OTHER, 3, 0);
         holder_scan_done(&s);
 
         /* What the service manager keeps while the daemon is away was given out as well. */
-        assert_int_equal(holders_scan(device(), 0, getpid(), &s), 0);
+        assert_int_equal(scan_device(0, getpid(), &s), 0);
         assert_holder(&s, getpid(), HOLDER_SERVICE_MANAGER, 2, 2);
         assert_holder(&s, mixed, HOLDER_OTHER, 2, 1);
 
@@ -160,7 +167,7 @@ static void unprivileged(void **state) {
         if (pid == 0) {
                 HolderScan s = {};
 
-                if (setuid(65534) < 0 || holders_scan(device(), 0, 0, &s) < 0)
+                if (setuid(65534) < 0 || scan_device(0, 0, &s) < 0)
                         _exit(2);
                 _exit(s.n_unread > 0 ? 0 : 1);
         }
