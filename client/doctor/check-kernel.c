@@ -29,7 +29,8 @@ static const Symbol symbols[] = {
         { FINDING_KERNEL_AMD_IOMMUFD, "AMD_IOMMU_IOMMUFD", LEVEL_WARNING, TIER_HARDWARE, true,
           "AMD's IOMMUs do not nest for iommufd" },
         { FINDING_KERNEL_IRQ_REMAP, "IRQ_REMAP", LEVEL_FAULT, TIERS_ALL, false,
-          "interrupts are not remapped, and the kernel refuses to assign functions" },
+          "interrupts are not remapped, and the kernel refuses to assign functions unless "
+          "allow_unsafe_interrupts is on" },
 };
 
 static void check_symbol(const KernelFacts *k, const Symbol *s, Findings *out) {
@@ -119,9 +120,11 @@ static const BootWord boot_words[] = {
         { "amd_iommu", "off", LEVEL_FAULT, TIERS_ALL, "AMD's IOMMUs are switched off" },
         { "iommu", "off", LEVEL_FAULT, TIERS_ALL, "the IOMMUs are switched off" },
         { "intremap", "off", LEVEL_FAULT, TIERS_ALL,
-          "interrupts are not remapped, and the kernel refuses to assign functions" },
+          "interrupts are not remapped, and the kernel refuses to assign functions unless "
+          "allow_unsafe_interrupts is on" },
         { "nointremap", NULL, LEVEL_FAULT, TIERS_ALL,
-          "interrupts are not remapped, and the kernel refuses to assign functions" },
+          "interrupts are not remapped, and the kernel refuses to assign functions unless "
+          "allow_unsafe_interrupts is on" },
         { "pcie_acs_override", NULL, LEVEL_WARNING, 0,
           "groups look isolated that are not: functions in them can write to each other past the "
           "IOMMU" },
