@@ -120,10 +120,11 @@ static int check_owner(BusCall *call) {
 
 /* ---- on its way ---- */
 
-static void on_authorized(void *userdata, int r, uid_t uid, const Problem *problem) {
+static void on_authorized(void *userdata, int r, const AuthzCaller *who, const Problem *problem) {
         BusCall *call = userdata;
 
-        call->uid = uid;
+        call->uid = who->uid;
+        call->who = who;
         if (r >= 0 && call->caller->gone) /* nobody is left to do it for, or to take it back */
                 r = -ECANCELED;
         if (r < 0) {
@@ -132,7 +133,7 @@ static void on_authorized(void *userdata, int r, uid_t uid, const Problem *probl
         }
         log_event(LOG_DEBUG, NULL, NULL, "%s of %s by %s, uid %u.",
                   sd_bus_message_get_member(call->message), sd_bus_message_get_path(call->message),
-                  bus_call_get_sender(call), uid);
+                  bus_call_get_sender(call), who->uid);
         r = check_owner(call);
         if (r >= 0)
                 r = sd_bus_message_rewind(call->message, true);
@@ -244,6 +245,10 @@ int bus_call_start(Bus *bus, sd_bus_message *m, const char *interface, BusHandle
 int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                          sd_bus_error *error) {
         return start(bus, m, interface, handler, LARGE_MESSAGE_BYTES_MAX, error);
+}
+
+int bus_call_name_groups(const BusCall *call, VmRequest *request) {
+        return vm_request_set_groups(request, call->who->groups, call->who->n_groups);
 }
 
 const char *bus_call_get_sender(const BusCall *call) {

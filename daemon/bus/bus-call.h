@@ -17,6 +17,7 @@ struct BusCall {
         sd_bus_message *message;
         Caller *caller;
         uid_t uid;
+        const AuthzCaller *who; /* uid and groups, while the handler runs */
         const AccessMethod *method;
         AccessDemand demand; /* that polkit was asked about; empty for who passes without */
         BusHandler handler;
@@ -32,6 +33,9 @@ int bus_call_start(Bus *bus, sd_bus_message *m, const char *interface, BusHandle
 /* The same for a method whose arguments may be as long as 2 MiB rather than 256 KiB. */
 int bus_call_start_large(Bus *bus, sd_bus_message *m, const char *interface, BusHandler handler,
                          sd_bus_error *error);
+
+/* Has the request know the groups of who calls. For handlers. Returns 0 or -ENOMEM. */
+int bus_call_name_groups(const BusCall *call, VmRequest *request);
 
 /* The unique name of who calls. */
 const char *bus_call_get_sender(const BusCall *call);

@@ -42,6 +42,8 @@ static int create_vm(BusCall *call) {
         if (!create)
                 return -ENOMEM;
         r = bus_read_vm_request(call->message, &request, &call->problem);
+        if (r >= 0)
+                r = bus_call_name_groups(call, &request);
         if (r < 0)
                 return r;
 
@@ -163,6 +165,8 @@ static int plan(BusCall *call) {
 
         vm_request_init(&request);
         r = bus_read_vm_request(call->message, &request, &call->problem);
+        if (r >= 0)
+                r = bus_call_name_groups(call, &request);
         if (r < 0)
                 return r;
         r = manager_plan_vm(call->bus->manager, &request, call->uid, &admission, &rules, &p);

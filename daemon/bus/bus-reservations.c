@@ -17,6 +17,8 @@ static int reserve(BusCall *call) {
         vm_request_init(&request);
         r = bus_read_reserve_request(call->message, &request, &call->problem);
         if (r >= 0)
+                r = bus_call_name_groups(call, &request);
+        if (r >= 0)
                 r = sd_bus_message_read(call->message, "t", &ttl_usec);
         if (r >= 0)
                 r = sd_bus_message_new_method_return(call->message, &reply);

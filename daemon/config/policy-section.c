@@ -6,10 +6,10 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "config/accounts.h"
 #include "config/config-reader.h"
 
 #define UNLIMITED "unlimited"
@@ -20,6 +20,7 @@ typedef enum ValueKind {
         VALUE_SIZE,
         VALUE_TIERS,
         VALUE_USERS,
+        VALUE_GROUPS,
         VALUE_INSTANCES,
         VALUE_BUSES,
         VALUE_FUNCTIONS,
@@ -78,6 +79,7 @@ static const PolicyKey tenant_keys[] = {
           UINT64_C(1) << 56, false },
         { "Tiers", VALUE_TIERS, 0, 0, 0, false },
         { "Users", VALUE_USERS, 0, 0, 0, false },
+        { "Groups", VALUE_GROUPS, 0, 0, 0, false },
 };
 
 static const PolicyKey user_keys[] = { QUOTAS_OF_SOMEBODY };
@@ -186,28 +188,6 @@ static int begin_tenant(ConfigReader *reader, const char *argument) {
         return 0;
 }
 
-/* A number, or a name that this host knows. Returns 0, -ESRCH, -ENOMEM. */
-static int find_uid(const char *name, uid_t *ret) {
-        _cleanup_free_ char *buf = NULL;
-        struct passwd pwd, *found = NULL;
-        size_t size = 16384;
-        uint64_t v;
-
-        if (config_parse_number(name, &v) >= 0) {
-                if (v >= UINT32_MAX) /* which stands for none */
-                        return -ESRCH;
-                *ret = (uid_t)v;
-                return 0;
-        }
-        buf = malloc(size);
-        if (!buf)
-                return -ENOMEM;
-        if (getpwnam_r(name, &pwd, buf, size, &found) != 0 || !found)
-                return -ESRCH;
-        *ret = found->pw_uid;
-        return 0;
-}
-
 static int begin_user(ConfigReader *reader, const char *argument) {
         Policy *policy = reader->config.policy;
         bool others = streq(argument, "*");
@@ -215,7 +195,7 @@ static int begin_user(ConfigReader *reader, const char *argument) {
         PartyPolicy *user;
         int r;
 
-        r = others ? 0 : find_uid(argument, &uid);
+        r = others ? 0 : account_find_uid(argument, &uid);
         if (r < 0)
                 return r;
         name_section(reader, "User %s", argument);
@@ -381,13 +361,28 @@ static int add_user(PartyPolicy *party, const char *word) {
         uid_t uid;
         int r;
 
-        r = find_uid(word, &uid);
+        r = account_find_uid(word, &uid);
         if (r < 0)
                 return r == -ESRCH ? -EINVAL : r;
         user = APPEND(party->users, party->n_users);
         if (!user)
                 return -ENOMEM;
         user->uid = uid;
+        return 0;
+}
+
+static int add_group(PartyPolicy *party, const char *word) {
+        GroupId *group;
+        gid_t gid;
+        int r;
+
+        r = account_find_gid(word, &gid);
+        if (r < 0)
+                return r == -ESRCH ? -EINVAL : r;
+        group = APPEND(party->groups, party->n_groups);
+        if (!group)
+                return -ENOMEM;
+        group->gid = gid;
         return 0;
 }
 
@@ -481,6 +476,8 @@ static int take_word(ValueKind kind, void *object, const char *word, const Confi
                 return parse_tier(word, &((PartyPolicy *)object)->tiers);
         case VALUE_USERS:
                 return add_user(object, word);
+        case VALUE_GROUPS:
+                return add_group(object, word);
         case VALUE_INSTANCES:
                 return add_instances(object, word, place);
         case VALUE_BUSES:
@@ -500,6 +497,9 @@ static void reset_list(ValueKind kind, void *object) {
                 break;
         case VALUE_USERS:
                 ((PartyPolicy *)object)->n_users = 0;
+                break;
+        case VALUE_GROUPS:
+                ((PartyPolicy *)object)->n_groups = 0;
                 break;
         case VALUE_INSTANCES:
                 ((PartyPolicy *)object)->n_reserved_instances = 0;
@@ -524,6 +524,7 @@ static int take_list(ConfigReader *reader, IniFile *file, const PolicyKey *key, 
         static const char *const wanted[] = {
                 [VALUE_TIERS] = "hardware, emulated and virtio",
                 [VALUE_USERS] = "users of this host, or their numbers",
+                [VALUE_GROUPS] = "groups of this host, or their numbers",
                 [VALUE_INSTANCES] = "a host IOMMU and a number up to 65535, such as ivhd0:4",
                 [VALUE_BUSES] = "buses or ranges of them, such as 60 or 60-6f",
                 [VALUE_FUNCTIONS] = "an address, a range such as 0000:01:00.0-0000:01:1f.7, or a "

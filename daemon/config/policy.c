@@ -17,6 +17,7 @@ const char *quota_kind_to_key(QuotaKind kind) {
 static void party_done(PartyPolicy *party) {
         free(party->reserved_instances);
         free(party->users);
+        free(party->groups);
 }
 
 Policy *policy_free(Policy *policy) {
@@ -98,12 +99,17 @@ const FunctionPattern *policy_find_excluding(const Policy *policy, const PciAddr
         return NULL;
 }
 
-bool tenant_may_be_used_by(const PartyPolicy *tenant, uid_t uid) {
-        if (tenant->n_users == 0 || uid == 0)
+bool tenant_may_be_used_by(const PartyPolicy *tenant, uid_t uid, const gid_t *groups,
+                           size_t n_groups) {
+        if ((tenant->n_users == 0 && tenant->n_groups == 0) || uid == 0)
                 return true;
         for (size_t i = 0; i < tenant->n_users; i++)
                 if (tenant->users[i].uid == uid)
                         return true;
+        for (size_t i = 0; i < tenant->n_groups; i++)
+                for (size_t j = 0; j < n_groups; j++)
+                        if (tenant->groups[i].gid == groups[j])
+                                return true;
         return false;
 }
 

@@ -58,7 +58,11 @@ typedef struct UserId {
         uid_t uid;
 } UserId;
 
-/* [Tenant NAME], [User NAME], [Vm]: a quota without a limit is none. Reserves and users are a tenant's alone. */
+typedef struct GroupId {
+        gid_t gid;
+} GroupId;
+
+/* [Tenant NAME], [User NAME], [Vm]: a quota without a limit is none. Reserves, users and groups are a tenant's alone. */
 typedef struct PartyPolicy {
         char name[TENANT_SIZE]; /* as it was written; "" of [Vm]; "*" of [User *] */
         uid_t uid;              /* of a user */
@@ -68,8 +72,10 @@ typedef struct PartyPolicy {
         ScopeAmount *reserved_instances; /* by host IOMMU */
         size_t n_reserved_instances;
         Limit reserved_domain_ids, reserved_pinned_memory; /* the latter in bytes */
-        UserId *users;                                     /* who may act for it; none: anybody */
+        UserId *users; /* who may act for it; neither users nor groups: anybody */
         size_t n_users;
+        GroupId *groups; /* whose members may too */
+        size_t n_groups;
 } PartyPolicy;
 
 /* [HostIommu ivhdN], [Node N]: .scope is N. */
@@ -142,8 +148,9 @@ const SegmentPolicy *policy_find_segment(const Policy *policy, uint32_t segment)
 const FunctionPattern *policy_find_excluding(const Policy *policy, const PciAddress *function,
                                              uint32_t class_code);
 
-/* Whether @uid may act for the tenant. */
-bool tenant_may_be_used_by(const PartyPolicy *tenant, uid_t uid);
+/* Whether @uid, who is in @groups (NULL: in none), may act for the tenant. */
+bool tenant_may_be_used_by(const PartyPolicy *tenant, uid_t uid, const gid_t *groups,
+                           size_t n_groups);
 
 /* How much of one host IOMMU's instances are kept for the tenant. */
 uint64_t tenant_reserved_instances(const PartyPolicy *tenant, uint32_t host_iommu);

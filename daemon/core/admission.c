@@ -210,11 +210,11 @@ int admission_check_contiguous(const AdmissionView *view, const DemandSet *deman
         return 0;
 }
 
-int admission_check_tenant(const Config *config, const char *tenant, uid_t uid, VmTier tier,
-                           Problem *p) {
+int admission_check_tenant(const Config *config, const VmRequest *request, Problem *p) {
         static const unsigned bits[_TIER_MAX] = { [TIER_HARDWARE] = TIER_BIT_HARDWARE,
                                                   [TIER_EMULATED] = TIER_BIT_EMULATED,
                                                   [TIER_VIRTIO] = TIER_BIT_VIRTIO };
+        const char *tenant = request->tenant;
         const PartyPolicy *t = policy_find_tenant(config->policy, tenant);
 
         if (!*tenant)
@@ -231,16 +231,17 @@ int admission_check_tenant(const Config *config, const char *tenant, uid_t uid, 
                                              "'aviommuctl policy show' lists those there are.",
                                              tenant)
                                : 0;
-        if (!tenant_may_be_used_by(t, uid))
+        if (!tenant_may_be_used_by(t, request->uid, request->groups, request->n_groups))
                 return problem_set(p, PROBLEM_ACCESS_DENIED,
                                    "uid %u may not act for tenant %s: Users= of [Tenant %s] in "
-                                   "aviommud.conf(5) does not name it.",
-                                   uid, tenant, tenant);
-        if (t->tiers && !(t->tiers & bits[tier]))
+                                   "aviommud.conf(5) does not name it, and Groups= none of the "
+                                   "groups that it had when it connected to the bus.",
+                                   request->uid, tenant, tenant);
+        if (t->tiers && !(t->tiers & bits[request->tier]))
                 return problem_set(p, PROBLEM_TIER_NOT_ALLOWED,
                                    "Tenant %s may not have tier \"%s\": use another, or add it to "
                                    "Tiers= of [Tenant %s] in aviommud.conf(5).",
-                                   tenant, vm_tier_to_string(tier), tenant);
+                                   tenant, vm_tier_to_string(request->tier), tenant);
         return 0;
 }
 
@@ -270,7 +271,7 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         VmContext nothing;
         int r;
 
-        r = admission_check_tenant(view->config, request->tenant, request->uid, request->tier, p);
+        r = admission_check_tenant(view->config, request, p);
         if (r < 0)
                 return r;
         a.guest_domains = request->guest_domains;

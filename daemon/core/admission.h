@@ -41,10 +41,9 @@ void admission_done(Admission *admission);
  * Returns 0 or -EINVAL with reterr_problem. */
 int admission_complete_request(VmRequest *request, const Config *config, Problem *reterr_problem);
 
-/* Whether the configuration lets this user have a VM of this tier on account of this tenant ("": none): 0, or a negative errno with the
- * reason. */
-int admission_check_tenant(const Config *config, const char *tenant, uid_t uid, VmTier tier,
-                           Problem *reterr_problem);
+/* Whether the configuration lets who asks (user and groups) have a VM of the request's tier on account of its tenant: 0, or a negative
+ * errno with the reason. */
+int admission_check_tenant(const Config *config, const VmRequest *request, Problem *reterr_problem);
 
 /* Decides on a new VM. Returns 0, a negative errno with reterr_problem, or -ENOMEM. */
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,

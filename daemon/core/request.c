@@ -13,6 +13,7 @@ void vm_request_done(VmRequest *request) {
         free(request->name);
         free(request->reservation);
         free(request->functions);
+        free(request->groups);
         fd_close(request->leash_pidfd);
         vm_request_init(request);
 }
@@ -25,5 +26,18 @@ int vm_request_add_function(VmRequest *request, const FunctionRequest *function)
                 return -ENOMEM;
         request->functions = grown;
         request->functions[request->n_functions++] = *function;
+        return 0;
+}
+
+int vm_request_set_groups(VmRequest *request, const gid_t *groups, size_t n_groups) {
+        gid_t *copy = new0(gid_t, MAX(n_groups, (size_t)1));
+
+        if (!copy)
+                return -ENOMEM;
+        if (n_groups > 0)
+                memcpy(copy, groups, n_groups * sizeof(gid_t));
+        free(request->groups);
+        request->groups = copy;
+        request->n_groups = n_groups;
         return 0;
 }

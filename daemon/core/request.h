@@ -20,8 +20,10 @@ typedef struct FunctionRequest {
 
 typedef struct VmRequest {
         sd_id128_t uuid;
-        char *name;               /* NULL: the UUID */
-        uid_t uid;                /* who asks */
+        char *name;    /* NULL: the UUID */
+        uid_t uid;     /* who asks */
+        gid_t *groups; /* that he is in, as the bus saw when he connected */
+        size_t n_groups;
         char tenant[TENANT_SIZE]; /* "": none */
         bool has_tier;
         VmTier tier;
@@ -42,3 +44,6 @@ void vm_request_init(VmRequest *request);
 void vm_request_done(VmRequest *request);
 
 int vm_request_add_function(VmRequest *request, const FunctionRequest *function);
+
+/* Copies the groups of who asks. Returns 0 or -ENOMEM. */
+int vm_request_set_groups(VmRequest *request, const gid_t *groups, size_t n_groups);

@@ -8,7 +8,7 @@
 #include "base/hash.h"
 
 #define POLKIT_TIMEOUT_USEC UINT64_C(120000000) /* somebody may have to type a password */
-#define KNOWN_MAX           4096                /* callers whose uid is remembered */
+#define KNOWN_MAX           4096                /* callers who are remembered */
 
 /* How many questions may be with polkit at once. Each keeps its message and the descriptors in it, and a user whose own agent
  * is asked can keep it as long as he likes: so no user gets all of them, over however many connections. */
@@ -17,14 +17,14 @@
 
 typedef struct Known {
         char *name;
-        uid_t uid;
+        AuthzCaller caller;
         UT_hash_handle hh;
 } Known;
 
 struct Authz {
         sd_bus *bus;
         Known *known;
-        struct Check *looking_up; /* whose uid the bus is being asked for */
+        struct Check *looking_up; /* about whose callers the bus is being asked */
         struct Check *asking;     /* that wait for polkit */
 };
 
@@ -37,7 +37,7 @@ typedef struct Check {
         size_t n_given; /* actions of it that polkit has given */
         AuthzDone done;
         void *userdata;
-        uid_t uid;
+        AuthzCaller caller;
         sd_bus_slot *slot;
         struct Check *next, **link;
 } Check;
@@ -70,8 +70,20 @@ static Check *check_free(Check *check) {
         check_unlink(check);
         sd_bus_slot_unref(check->slot);
         sd_bus_message_unref(check->message);
+        free(check->caller.groups);
         free(check);
         return NULL;
+}
+
+static int caller_copy(AuthzCaller *to, const AuthzCaller *from) {
+        gid_t *groups = new0(gid_t, MAX(from->n_groups, (size_t)1));
+
+        if (!groups)
+                return -ENOMEM;
+        if (from->n_groups > 0)
+                memcpy(groups, from->groups, from->n_groups * sizeof(gid_t));
+        *to = (AuthzCaller){ .uid = from->uid, .groups = groups, .n_groups = from->n_groups };
+        return 0;
 }
 
 static void checks_free(Check *list) {
@@ -83,6 +95,7 @@ static void checks_free(Check *list) {
 
 static void known_free(Authz *authz, Known *known) {
         HASH_DEL(authz->known, known);
+        free(known->caller.groups);
         free(known->name);
         free(known);
 }
@@ -108,7 +121,7 @@ static Known *known_find(Authz *authz, const char *name) {
 }
 
 /* Remembering is a convenience: without memory, or with too many remembered, the bus is asked again next time. */
-static void known_add(Authz *authz, const char *name, uid_t uid) {
+static void known_add(Authz *authz, const char *name, const AuthzCaller *caller) {
         Known *known;
 
         if (known_find(authz, name) || HASH_COUNT(authz->known) >= KNOWN_MAX)
@@ -117,11 +130,11 @@ static void known_add(Authz *authz, const char *name, uid_t uid) {
         known = new0(Known, 1);
         if (!known)
                 return;
-        known->uid = uid;
         known->name = strdup(name);
-        if (known->name)
+        if (known->name && caller_copy(&known->caller, caller) >= 0)
                 HASH_ADD_KEYPTR(hh, authz->known, known->name, strlen(known->name), known);
-        if (!known->name || !known->hh.tbl) {
+        if (!known->hh.tbl) {
+                free(known->caller.groups);
                 free(known->name);
                 free(known);
         }
@@ -137,10 +150,12 @@ void authz_name_vanished(Authz *authz, const char *name) {
 static void check_finish(Check *check, int r, const Problem *problem) {
         AuthzDone done = check->done;
         void *userdata = check->userdata;
-        uid_t uid = check->uid;
+        AuthzCaller caller = check->caller;
 
+        check->caller = (AuthzCaller){};
         check_free(check);
-        done(userdata, r, uid, problem);
+        done(userdata, r, &caller, problem);
+        free(caller.groups);
 }
 
 static void check_refuse(Check *check, const char *why) {
@@ -148,7 +163,8 @@ static void check_refuse(Check *check, const char *why) {
         Problem p = {};
 
         access_describe(&check->demand, check->demand.actions[check->n_given],
-                        sd_bus_message_get_member(check->message), check->uid, what, sizeof(what));
+                        sd_bus_message_get_member(check->message), check->caller.uid, what,
+                        sizeof(what));
         (void)problem_set(&p, PROBLEM_ACCESS_DENIED, "%s: %s", what, why);
         check_finish(check, -EACCES, &p);
 }
@@ -214,14 +230,14 @@ static int check_room(const Check *check, Problem *p) {
 
         for (const Check *other = check->authz->asking; other; other = other->next) {
                 n++;
-                n_of_user += other->uid == check->uid;
+                n_of_user += other->caller.uid == check->caller.uid;
         }
         if (n_of_user >= ASKING_PER_USER_MAX)
                 return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, n_of_user + 1,
                                            ASKING_PER_USER_MAX,
                                            "uid %u has %zu calls waiting for polkit already: wait "
                                            "for their answers.",
-                                           check->uid, n_of_user);
+                                           check->caller.uid, n_of_user);
         if (n >= ASKING_MAX)
                 return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, n + 1, ASKING_MAX,
                                            "%zu calls of all users are waiting for polkit already: "
@@ -253,18 +269,18 @@ static int ask_polkit(Check *check) {
         return r;
 }
 
-/* ---- the caller's uid ---- */
+/* ---- the caller ---- */
 
 static void judge_uid(Check *check) {
         Problem p = {};
         int r;
 
-        if (check->uid == 0 || check->uid == geteuid()) {
+        if (check->caller.uid == 0 || check->caller.uid == geteuid()) {
                 check_finish(check, 0, NULL);
                 return;
         }
         check->slot = sd_bus_slot_unref(check->slot);
-        check->demand = check->choose(check->userdata, check->uid);
+        check->demand = check->choose(check->userdata, check->caller.uid);
         r = check_room(check, &p);
         if (r >= 0) {
                 check_unlink(check);
@@ -275,21 +291,76 @@ static void judge_uid(Check *check) {
                 check_finish(check, r, &p);
 }
 
-static int on_uid(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+/* au. Returns 0 or a negative errno. */
+static int read_groups(sd_bus_message *m, AuthzCaller *caller) {
+        const uint32_t *gids;
+        size_t size, n;
+        gid_t *copy;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "au");
+        if (r >= 0)
+                r = sd_bus_message_read_array(m, 'u', (const void **)&gids, &size);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
+
+        n = MIN(size / sizeof(uint32_t), (size_t)AUTHZ_GROUPS_MAX);
+        copy = new0(gid_t, MAX(n, (size_t)1));
+        if (!copy)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                copy[i] = gids[i];
+        free(caller->groups);
+        caller->groups = copy;
+        caller->n_groups = n;
+        return 0;
+}
+
+/* a{sv}, of which uid and groups are taken. Returns 0 or a negative errno, -ENODATA where there is no uid in it. */
+static int read_credentials(sd_bus_message *m, AuthzCaller *caller) {
+        const char *key;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                r = sd_bus_message_read(m, "s", &key);
+                if (r < 0)
+                        return r;
+                if (streq(key, "UnixUserID")) {
+                        uint32_t uid;
+
+                        r = sd_bus_message_read(m, "v", "u", &uid);
+                        if (r >= 0)
+                                caller->uid = uid;
+                } else if (streq(key, "UnixGroupIDs"))
+                        r = read_groups(m, caller);
+                else
+                        r = sd_bus_message_skip(m, "v");
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
+        return caller->uid == (uid_t)-1 ? -ENODATA : 0;
+}
+
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *error) {
         Check *check = userdata;
-        uint32_t uid;
         int r;
 
         (void)error;
         r = sd_bus_message_is_method_error(reply, NULL) ? -EACCES
-                                                        : sd_bus_message_read(reply, "u", &uid);
+                                                        : read_credentials(reply, &check->caller);
         if (r < 0) { /* the caller has left: nobody hears the answer */
                 check_finish(check, r, NULL);
                 return 1;
         }
 
-        check->uid = uid;
-        known_add(check->authz, sd_bus_message_get_sender(check->message), uid);
+        known_add(check->authz, sd_bus_message_get_sender(check->message), &check->caller);
         judge_uid(check);
         return 1;
 }
@@ -311,20 +382,24 @@ int authz_check(Authz *authz, sd_bus_message *m, AuthzChoose choose, AuthzDone d
                           .choose = choose,
                           .done = done,
                           .userdata = userdata,
-                          .uid = (uid_t)-1 };
+                          .caller = { .uid = (uid_t)-1 } };
         check->message = sd_bus_message_ref(m);
         check_link(check, &authz->looking_up);
 
         known = known_find(authz, sender);
         if (known) {
-                check->uid = known->uid;
-                judge_uid(check);
-                return 0;
+                r = caller_copy(&check->caller, &known->caller);
+                if (r < 0)
+                        check_free(check);
+                else
+                        judge_uid(check);
+                return r;
         }
 
         r = sd_bus_call_method_async(authz->bus, &check->slot, "org.freedesktop.DBus",
                                      "/org/freedesktop/DBus", "org.freedesktop.DBus",
-                                     "GetConnectionUnixUser", on_uid, check, "s", sender);
+                                     "GetConnectionCredentials", on_credentials, check, "s",
+                                     sender);
         if (r < 0)
                 check_free(check);
         return r < 0 ? r : 0;

@@ -4,8 +4,8 @@
 /*
  * Who may do what: asks the bus for the caller's uid and polkit for the rest, both without waiting.
  *
- * The uid is the one that the bus daemon saw when the caller connected, never one read from /proc (sd-bus calls such credentials
- * augmented), and polkit is asked about the connection, not about a process. uid 0 passes, and so
+ * The uid and the groups are those that the bus daemon saw when the caller connected, never ones read from /proc (sd-bus calls such
+ * credentials augmented), and polkit is asked about the connection, not about a process. uid 0 passes, and so
  * does the daemon's own uid (which matters only to aviommud-sim, run by a plain user). Where polkit is not there, nobody
  * else passes. What waits for polkit is bounded, for each user and in all; uid 0 never waits for it.
  */
@@ -17,8 +17,17 @@
 
 typedef struct Authz Authz;
 
-/* The verdict: @r is 0, -EACCES or that of LimitsExceeded with @problem, or a negative errno. Called once, from the event loop. */
-typedef void (*AuthzDone)(void *userdata, int r, uid_t uid, const Problem *problem);
+/* Who calls. Of very many groups the first ones only. */
+#define AUTHZ_GROUPS_MAX 1024
+typedef struct AuthzCaller {
+        uid_t uid; /* (uid_t)-1: not known */
+        gid_t *groups;
+        size_t n_groups;
+} AuthzCaller;
+
+/* The verdict: @r is 0, -EACCES or that of LimitsExceeded with @problem, or a negative errno. Called once, from the event loop.
+ * @caller and its groups live until it returns. */
+typedef void (*AuthzDone)(void *userdata, int r, const AuthzCaller *caller, const Problem *problem);
 
 int authz_new(sd_bus *bus, Authz **ret);
 Authz *authz_free(Authz *authz);

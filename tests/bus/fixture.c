@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <ftw.h>
+#include <grp.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -360,6 +361,18 @@ sd_bus *fixture_connect_as(Fixture *f, uid_t uid) {
         assert_int_equal(seteuid(uid), 0);
         bus = fixture_connect(f);
         assert_int_equal(seteuid(0), 0);
+        return bus;
+}
+
+sd_bus *fixture_connect_in(Fixture *f, uid_t uid, gid_t group) {
+        gid_t before[64];
+        int n = getgroups(ELEMENTSOF(before), before);
+        sd_bus *bus;
+
+        assert_true(n >= 0);
+        assert_int_equal(setgroups(1, &group), 0);
+        bus = fixture_connect_as(f, uid);
+        assert_int_equal(setgroups((size_t)n, before), 0);
         return bus;
 }
 

@@ -108,6 +108,9 @@ void fixture_disconnect(Fixture *f, sd_bus *bus);
 /* The same as somebody else: the bus sees the uid that connects. */
 sd_bus *fixture_connect_as(Fixture *f, uid_t uid);
 
+/* The same with @group as the one supplementary group. */
+sd_bus *fixture_connect_in(Fixture *f, uid_t uid, gid_t group);
+
 /* Stands in for polkit: anybody may look, nobody else may do anything. With @hold it does not answer at all, as when somebody
  * who is asked for his password does not type it, until it is told again not to hold. */
 void fixture_polkit(Fixture *f, bool hold);

@@ -291,6 +291,72 @@ static void test_names(void **state) {
         assert_nothing_left(f);
 }
 
+static void called(Fixture *f, sd_bus *bus, const char *error, const char *uuid,
+                   const char *tenant) {
+        const VmSpec spec = { .uuid = uuid, .tier = "virtio", .tenant = tenant };
+        Call call;
+
+        call_start(f, &call, vm_request(bus, "CreateVm", &spec));
+        call_wait(&call);
+        assert_string_equal(call_error(&call), error);
+        if (*error)
+                assert_contains(sd_bus_message_get_error(call.reply)->message, "Groups=");
+        call_done(&call);
+}
+
+/* Who may act for a tenant by a group of his has it from the bus: it is the one that he connected with. */
+static void test_groups(void **state) {
+        Fixture *f = *state;
+        sd_bus *member, *other, *named;
+        sd_bus_message *m;
+
+        if (geteuid() != 0) {
+                print_message("Only root can be somebody else\n");
+                skip();
+        }
+        fixture_polkit_give(f, "org.aviommu1.manage-own");
+        member = fixture_connect_in(f, 65534, 4242);
+        other = fixture_connect_in(f, 65534, 4243);
+        named = fixture_connect_in(f, 1,
+                                   4243); /* a uid of every host, or dbus-daemon has none of it */
+
+        called(f, member, "", uuid_of(1), "crew");
+        called(f, member, "", uuid_of(2), "crew"); /* now that he is known */
+        called(f, other, "AccessDenied", uuid_of(3), "crew");
+        called(f, named, "", uuid_of(3), "crew");
+        called(f, f->bus, "", uuid_of(4), "crew"); /* root */
+        send_fails(f, "AccessDenied",
+                   message_new(other, NULL, "Manager", "Reserve", "a{sv}t", 2, "tier", "s",
+                               "virtio", "tenant", "s", "crew", 60 * SEC));
+        {
+                Call call;
+
+                m = message_new(member, NULL, "Manager", "Reserve", "a{sv}t", 2, "tier", "s",
+                                "virtio", "tenant", "s", "crew", 60 * SEC);
+                call_start(f, &call, m);
+                call_expect(&call, "");
+                call_start(f, &call,
+                           vm_request(other, "Plan",
+                                      &(VmSpec){ uuid_of(5), .tier = "virtio", .tenant = "crew" }));
+                call_wait(&call);
+                {
+                        _cleanup_free_ char *text = message_to_text(call.reply);
+
+                        assert_contains(text, "\"admitted\": false");
+                        assert_contains(text, "AccessDenied");
+                }
+                call_done(&call);
+        }
+
+        /* A reload changes it for who is there already. */
+        fixture_write_config(f, "[Tenant crew]\nGroups=4243\n");
+        run_ok(f, NULL, "Manager", "Reload", "");
+        called(f, member, "AccessDenied", uuid_of(5), "crew");
+        called(f, other, "", uuid_of(5), "crew");
+        for (unsigned i = 1; i <= 5; i++)
+                vm_destroy_ok(f, uuid_of(i));
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BUS_TEST(test_quotas, .config = quotas),
@@ -303,6 +369,7 @@ int main(int argc, char **argv) {
                                                   "[Tenant b]\n"),
                 BUS_TEST(test_vm_quota, .config = "[Vm]\nMaxPinnedMemory=4M\n"),
                 BUS_TEST(test_names, .config = "RequireTenant=yes"),
+                BUS_TEST(test_groups, .config = "[Tenant crew]\nUsers=1\nGroups=4242\n"),
         };
 
         return bus_tests_run(argc, argv, tests);

@@ -78,13 +78,13 @@ static void quotas(void **state) {
         assert_int_equal(acme->tiers, TIER_BIT_HARDWARE | TIER_BIT_VIRTIO);
         assert_int_equal(tenant_reserved_instances(acme, 1), 2);
         assert_int_equal(tenant_reserved_instances(acme, 2), 0);
-        assert_true(tenant_may_be_used_by(acme, 1234));
-        assert_true(tenant_may_be_used_by(acme, 0));
-        assert_false(tenant_may_be_used_by(acme, 1235));
+        assert_true(tenant_may_be_used_by(acme, 1234, NULL, 0));
+        assert_true(tenant_may_be_used_by(acme, 0, NULL, 0));
+        assert_false(tenant_may_be_used_by(acme, 1235, NULL, 0));
 
         assert_int_equal(policy_find_tenant(c.policy, "empty")->place.line, 12);
         assert_false(limit_is_set(policy_find_tenant(c.policy, "empty")->max + QUOTA_VMS));
-        assert_true(tenant_may_be_used_by(policy_find_tenant(c.policy, "empty"), 77));
+        assert_true(tenant_may_be_used_by(policy_find_tenant(c.policy, "empty"), 77, NULL, 0));
         assert_null(policy_find_tenant(c.policy, "Acme"));
         assert_null(policy_find_tenant(NULL, "acme"));
 
@@ -95,6 +95,30 @@ static void quotas(void **state) {
         assert_null(policy_find_user(NULL, 0));
         assert_int_equal(c.policy->vm.max[QUOTA_INSTANCES].value, 2);
         assert_false(limit_is_set(c.policy->vm.max + QUOTA_PINNED_MEMORY));
+}
+
+/* Users and groups are beside each other; a group alone keeps all others out. */
+static void users_and_groups(void **state) {
+        static const gid_t of_group[] = { 4, 77 }, of_none[] = { 4, 1234 };
+        _cleanup_(config_done) Config c = {};
+        const PartyPolicy *both, *group;
+
+        (void)state;
+        READ(&c, "[Tenant both]\nUsers=1234\nGroups=76 root\nGroups=77\n"
+                 "[Tenant group]\nGroups=77\n[Tenant none]\nGroups=77\nGroups=\n");
+        both = policy_find_tenant(c.policy, "both");
+        group = policy_find_tenant(c.policy, "group");
+        assert_int_equal(both->n_groups, 3);
+        assert_int_equal(both->groups[1].gid, 0);
+        assert_true(tenant_may_be_used_by(both, 1234, of_none, ELEMENTSOF(of_none)));
+        assert_true(tenant_may_be_used_by(both, 5, of_group, ELEMENTSOF(of_group)));
+        assert_false(tenant_may_be_used_by(both, 5, of_none, ELEMENTSOF(of_none)));
+        assert_false(tenant_may_be_used_by(both, 77, of_none, ELEMENTSOF(of_none)));
+        assert_true(tenant_may_be_used_by(group, 5, of_group, ELEMENTSOF(of_group)));
+        assert_false(tenant_may_be_used_by(group, 1234, of_none, ELEMENTSOF(of_none)));
+        assert_false(tenant_may_be_used_by(group, 77, NULL, 0));
+        assert_true(tenant_may_be_used_by(group, 0, NULL, 0));
+        assert_true(tenant_may_be_used_by(policy_find_tenant(c.policy, "none"), 5, NULL, 0));
 }
 
 /* All others are not root. */
@@ -192,6 +216,11 @@ static void refusals(void **state) {
                 { "[Tenant a]\nReservedPinnedMemory=unlimited\n", 2, "such as 64G, not" },
                 { "[Tenant a]\nTiers=hardware fast\n", 2, "not \"fast\"" },
                 { "[Tenant a]\nUsers=0 nobody-has-this-name\n", 2, "not \"nobody-has-this-name\"" },
+                { "[Tenant a]\nGroups=0 nobody-has-this-name\n", 2,
+                  "Groups= wants groups of this host, or their numbers, not "
+                  "\"nobody-has-this-name\"" },
+                { "[Tenant a]\nGroups=4294967295\n", 2, "not \"4294967295\"" },
+                { "[User 1]\nGroups=0\n", 2, "Unknown key \"Groups\" in [User]" },
                 { "[Tenant a]\nReservedInstances=4\n", 2, "such as ivhd0:4, not \"4\"" },
                 { "[Tenant a]\nReservedInstances=ivhd:4\n", 2, "not \"ivhd:4\"" },
                 { "[Tenant a]\nReservedInstances=ivhd0:\n", 2, "not \"ivhd0:\"" },
@@ -519,7 +548,7 @@ static void memory_runs_out(void **state) {
             "[Manager]\nMaxVms=1\n[HostIommu ivhd0]\nInstances=9\n[Node 0]\n[Segment 0000]\n"
             "HotplugBuses=60\n[Functions]\nExclude=01:00.0\n");
         put(t, ETC "/aviommud.conf.d/1.conf",
-            "[Tenant a]\nMaxVms=2\nTiers=virtio\nUsers=5\nReservedInstances=ivhd0:1\n"
+            "[Tenant a]\nMaxVms=2\nTiers=virtio\nUsers=5\nGroups=6\nReservedInstances=ivhd0:1\n"
             "[User 5]\nMaxVms=1\n[User root]\n");
         OOM_SWEEP(nth, {
                 Config c = { .max_vms = 77 };
@@ -544,6 +573,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(limits_of_the_host),
                 cmocka_unit_test(quotas),
+                cmocka_unit_test(users_and_groups),
                 cmocka_unit_test(everybody_else),
                 cmocka_unit_test(excluded_functions),
                 cmocka_unit_test(lists_are_reset),

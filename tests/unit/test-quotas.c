@@ -293,6 +293,18 @@ static void memory_runs_out(void **state) {
 
 /* ---- whole decisions ---- */
 
+/* For somebody who is in the groups 20 and 21. */
+static int check_tenant(const Config *config, const char *tenant, uid_t uid, VmTier tier,
+                        Problem *p) {
+        gid_t groups[] = { 20, 21 };
+        VmRequest request = {
+                .uid = uid, .groups = groups, .n_groups = ELEMENTSOF(groups), .tier = tier
+        };
+
+        (void)snprintf(request.tenant, sizeof(request.tenant), "%s", tenant);
+        return admission_check_tenant(config, &request, p);
+}
+
 static void tenants(void **state) {
         static const struct {
                 const char *tenant;
@@ -309,6 +321,8 @@ static void tenants(void **state) {
                 { "b", 5, TIER_EMULATED, 0, NULL },
                 { "b", 0, TIER_HARDWARE, 0, NULL },
                 { "b", 7, TIER_HARDWARE, PROBLEM_ACCESS_DENIED, "uid 7 may not act for tenant b" },
+                { "g", 7, TIER_HARDWARE, 0, NULL },
+                { "h", 7, TIER_HARDWARE, PROBLEM_ACCESS_DENIED, "and Groups= none of the groups" },
                 { "x", 0, TIER_HARDWARE, PROBLEM_NO_SUCH_TENANT, "There is no [Tenant x]" },
         };
         Config any = {};
@@ -316,26 +330,27 @@ static void tenants(void **state) {
         Problem problem = {};
 
         (void)state;
-        policed_init(&p, "[Tenant a]\nTiers=virtio\n[Tenant b]\nUsers=5\n");
+        policed_init(&p, "[Tenant a]\nTiers=virtio\n[Tenant b]\nUsers=5\n"
+                         "[Tenant g]\nGroups=20\n[Tenant h]\nUsers=5\nGroups=22\n");
         for_each_case(c, cases) {
                 int r;
 
                 problem = (Problem){};
-                r = admission_check_tenant(&p.w.config, c->tenant, c->uid, c->tier, &problem);
+                r = check_tenant(&p.w.config, c->tenant, c->uid, c->tier, &problem);
                 if (c->kind == 0)
                         assert_ok(r);
                 else
                         assert_problem(&problem, c->kind, c->says);
         }
         p.w.config.require_tenant = true;
-        assert_error(admission_check_tenant(&p.w.config, "", 0, TIER_VIRTIO, &problem), ENOENT);
+        assert_error(check_tenant(&p.w.config, "", 0, TIER_VIRTIO, &problem), ENOENT);
         assert_problem(&problem, PROBLEM_NO_SUCH_TENANT, "RequireTenant=yes");
         policed_done(&p);
 
         /* Without tenants in the configuration a name is a name. */
-        assert_ok(admission_check_tenant(&any, "x", 7, TIER_HARDWARE, NULL));
+        assert_ok(check_tenant(&any, "x", 7, TIER_HARDWARE, NULL));
         policed_init(&p, "[Vm]\nMaxInstances=1\n");
-        assert_ok(admission_check_tenant(&p.w.config, "x", 7, TIER_HARDWARE, NULL));
+        assert_ok(check_tenant(&p.w.config, "x", 7, TIER_HARDWARE, NULL));
         policed_done(&p);
 }
 
