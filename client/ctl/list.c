@@ -24,6 +24,8 @@ static void vms_json(const VmRows *l, Output *o) {
                 doc_add_string(x, "handover", v->handover);
                 doc_add_string(x, "state", v->state);
                 doc_add_number(x, "n_functions", v->n_functions);
+                doc_add_string(x, "tenant", v->tenant);
+                doc_add_number(x, "owner_uid", v->owner_uid);
                 doc_add_string(x, "path", v->path);
                 doc_add(array, NULL, x);
         }
@@ -31,6 +33,14 @@ static void vms_json(const VmRows *l, Output *o) {
         output_doc(o, d);
 }
 
+static bool has_tenants(const VmRows *l) {
+        for (size_t i = 0; i < l->n; i++)
+                if (*l->items[i].tenant)
+                        return true;
+        return false;
+}
+
+/* The tenants come last, and only where there are any. */
 static void print_vms(const VmRows *l, Output *o) {
         static const TableColumn columns[] = {
                 { "UUID", 0 },
@@ -39,8 +49,10 @@ static void print_vms(const VmRows *l, Output *o) {
                 { "HANDOVER", TABLE_TRUNC | TABLE_EXTRA },
                 { "STATE", TABLE_TRUNC | TABLE_LESS },
                 { "FUNCTIONS", TABLE_RIGHT | TABLE_EXTRA },
+                { "TENANT", TABLE_TRUNC | TABLE_LESS },
         };
-        _cleanup_(table_freep) Table *t = table_new(columns, ELEMENTSOF(columns), true);
+        _cleanup_(table_freep)
+                Table *t = table_new(columns, ELEMENTSOF(columns) - !has_tenants(l), true);
         size_t n_quarantined = 0;
 
         for (size_t i = 0; i < l->n; i++) {
@@ -48,7 +60,7 @@ static void print_vms(const VmRows *l, Output *o) {
 
                 n_quarantined += streq(v->state, "quarantined");
                 TABLE_ADD(t, v->uuid, cell_or_dash(v->name), v->tier, v->handover, v->state,
-                          FORMAT_COUNT(v->n_functions));
+                          FORMAT_COUNT(v->n_functions), cell_or_dash(v->tenant));
                 table_colour(t, 4, state_colour(v->state));
         }
         table_print(t, o);

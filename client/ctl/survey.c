@@ -67,12 +67,22 @@ void vm_rows_done(VmRows *l) {
 }
 
 static int read_vm(sd_bus_message *m, void *userdata) {
+        static const ReplyField details[] = {
+                { "tenant", "s", offsetof(VmRow, tenant), NULL },
+                { "owner-uid", "u", offsetof(VmRow, owner_uid), NULL },
+        };
         VmRows *l = userdata;
-        VmRow v;
+        VmRow v = { .tenant = "" };
         int r;
 
-        r = sd_bus_message_read(m, "(sssssuo)", &v.uuid, &v.name, &v.tier, &v.handover, &v.state,
-                                &v.n_functions, &v.path);
+        r = sd_bus_message_enter_container(m, 'r', "sssssuoa{sv}");
+        if (r >= 0)
+                r = sd_bus_message_read(m, "sssssuo", &v.uuid, &v.name, &v.tier, &v.handover,
+                                        &v.state, &v.n_functions, &v.path);
+        if (r >= 0)
+                r = reply_read_fields(m, details, ELEMENTSOF(details), &v);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
         if (r < 0)
                 return r;
         l->items = alloc_grow(l->items, l->n, sizeof(VmRow));
@@ -81,8 +91,8 @@ static int read_vm(sd_bus_message *m, void *userdata) {
 }
 
 int survey_vms(Ctl *ctl, VmRows *ret) {
-        ret->pages = (Pages){ .member = "ListVms",
-                              .contents = "(sssssuo)",
+        ret->pages = (Pages){ .member = "ListVmDetails",
+                              .contents = "(sssssuoa{sv})",
                               .what = "asking for the VMs" };
         return pages_read(&ctl->client, &ret->pages, read_vm, ret, &ctl->failure);
 }

@@ -29,8 +29,8 @@ typedef struct Status {
 } Status;
 
 typedef struct VmRow {
-        const char *uuid, *name, *tier, *handover, *state, *path;
-        uint32_t n_functions;
+        const char *uuid, *name, *tier, *handover, *state, *path, *tenant; /* "": none */
+        uint32_t n_functions, owner_uid;
 } VmRow;
 
 typedef struct VmRows {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* ListVms and ListFunctions: pages, so that no reader can make the daemon build a reply of any size. */
+/* ListVms, ListVmDetails and ListFunctions: pages, so that no reader can make the daemon build a reply of any size. */
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,7 +23,24 @@ int bus_read_page(BusCall *call, const char **ret_cursor, uint32_t *ret_limit) {
         return 0;
 }
 
-static int list_vms(BusCall *call) {
+/* What a VM is listed with: (sssssuo), and with @details (sssssuoa{sv}). */
+static int append_vm(sd_bus_message *m, const Vm *vm, bool details) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'r', details ? "sssssuoa{sv}" : "sssssuo");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "sssssuo", SD_ID128_TO_UUID_STRING(vm->uuid), vm->name,
+                                          vm_tier_to_string(vm->context.tier),
+                                          vm_handover_to_string(vm->context.handover),
+                                          vm_state_to_string(vm->state),
+                                          (uint32_t)vm->context.n_functions, BUS_VM_PATH(vm->uuid));
+        if (r >= 0 && details)
+                r = sd_bus_message_append(m, "a{sv}", 2, "tenant", "s", vm->tenant, "owner-uid",
+                                          "u", (uint32_t)vm->owner_uid);
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int list(BusCall *call, bool details) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const Manager *m = call->bus->manager;
         const char *cursor;
@@ -46,16 +63,10 @@ static int list_vms(BusCall *call) {
 
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
-                r = sd_bus_message_open_container(reply, 'a', "(sssssuo)");
-        for (; i < end && r >= 0; i++) {
-                const Vm *vm = m->vms[i];
-
-                r = sd_bus_message_append(reply, "(sssssuo)", SD_ID128_TO_UUID_STRING(vm->uuid),
-                                          vm->name, vm_tier_to_string(vm->context.tier),
-                                          vm_handover_to_string(vm->context.handover),
-                                          vm_state_to_string(vm->state),
-                                          (uint32_t)vm->context.n_functions, BUS_VM_PATH(vm->uuid));
-        }
+                r = sd_bus_message_open_container(reply, 'a',
+                                                  details ? "(sssssuoa{sv})" : "(sssssuo)");
+        for (; i < end && r >= 0; i++)
+                r = append_vm(reply, m->vms[i], details);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         if (r >= 0)
@@ -68,8 +79,20 @@ static int list_vms(BusCall *call) {
         return 0;
 }
 
+static int list_vms(BusCall *call) {
+        return list(call, false);
+}
+
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return bus_call_start(userdata, m, "Manager", list_vms, error);
+}
+
+static int list_vm_details(BusCall *call) {
+        return list(call, true);
+}
+
+int bus_method_list_vm_details(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return bus_call_start(userdata, m, "Manager", list_vm_details, error);
 }
 
 /* ---- functions ---- */

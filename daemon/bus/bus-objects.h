@@ -39,6 +39,7 @@ int bus_method_list_reservations(sd_bus_message *m, void *userdata, sd_bus_error
 
 /* The methods of the Manager that make lists (bus-lists.c). */
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_list_vm_details(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_list_functions(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
 /* The Manager's methods about what is quarantined, and an agent's reports (bus-quarantine.c). */

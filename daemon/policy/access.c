@@ -8,6 +8,7 @@ static const AccessMethod methods[] = {
         { "Manager", "GetVm", ACCESS_TO_SEE, ACCESS_OF_HOST },
         { "Manager", "GetVmByName", ACCESS_TO_SEE, ACCESS_OF_HOST },
         { "Manager", "ListVms", ACCESS_TO_SEE, ACCESS_OF_HOST },
+        { "Manager", "ListVmDetails", ACCESS_TO_SEE, ACCESS_OF_HOST },
         { "Manager", "ListFunctions", ACCESS_TO_SEE, ACCESS_OF_HOST },
         { "Manager", "ListQuarantined", ACCESS_TO_SEE, ACCESS_OF_HOST },
         { "Manager", "ListReservations", ACCESS_TO_SEE, ACCESS_OF_HOST },

@@ -107,6 +107,7 @@ static const Gate gates[] = {
         { LOOK, NULL, "Manager", "GetVm", "s" },
         { LOOK, NULL, "Manager", "GetVmByName", "s" },
         { LOOK, NULL, "Manager", "ListVms", "su" },
+        { LOOK, NULL, "Manager", "ListVmDetails", "su" },
         { LOOK, NULL, "Manager", "ListFunctions", "su" },
         { LOOK, NULL, "Manager", "ListQuarantined", "" },
         { LOOK, NULL, "Manager", "ListReservations", "su" },

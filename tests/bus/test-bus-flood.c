@@ -406,6 +406,7 @@ static void test_long_answers(void **state) {
         CREATE(f, uuid_of(5000), .tier = "virtio", .handover = "none", .functions = functions);
 
         assert_answer_is_bounded(f, NULL, "Manager", "ListVms", "su", "", UINT32_C(1000));
+        assert_answer_is_bounded(f, NULL, "Manager", "ListVmDetails", "su", "", UINT32_C(1000));
         assert_answer_is_bounded(f, NULL, "Manager", "ListFunctions", "su", "", UINT32_C(1000));
         assert_answer_is_bounded(f, vm, "Vm", "Describe", "s", "json");
         assert_answer_is_bounded(f, vm, "org.freedesktop.DBus.Properties", "GetAll", "s",

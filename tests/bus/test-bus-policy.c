@@ -48,10 +48,18 @@ static void refused(Fixture *f, const char *error, const char *says, const VmSpe
 
 static void test_quotas(void **state) {
         Fixture *f = *state;
+        _cleanup_free_ char *list = NULL;
+        char expected[512];
 
         CREATE(f, uuid_of(1), .tier = "virtio", .functions = FN_A, .memory = 5 * MIB,
                .tenant = "a");
         assert_property(f, vm_path(uuid_of(1)), "Vm", "Tenant", "\"a\"");
+        list = ask_text(f, NULL, "Manager", "ListVmDetails", "su", "", UINT32_C(10));
+        (void)snprintf(expected, sizeof(expected),
+                       "[(\"%s\", \"%s\", \"virtio\", \"vmm\", \"realized\", 1, \"%s\", "
+                       "{\"tenant\": \"a\", \"owner-uid\": %u})], \"\"",
+                       uuid_of(1), uuid_of(1), vm_path(uuid_of(1)), geteuid());
+        assert_string_equal(list, expected);
         REFUSED(f, "QuotaExceeded",
                 "Wanted 4 MiB of pinned memory more for [Tenant a], which has 5 of the 8",
                 uuid_of(2), .tier = "virtio", .functions = FN_B, .memory = 4 * MIB, .tenant = "a");

@@ -314,9 +314,26 @@ static void page_of_many(const char *cursor, uint32_t limit, unsigned *ret_from,
         *ret_to = MIN(*ret_from + limit, N_MANY);
 }
 
-static int on_list_vms(Mock *mock, sd_bus_message *m) {
+static void append_listed(sd_bus_message *r, bool details, const char *uuid, const char *name,
+                          const char *tier, const char *handover, const char *state,
+                          uint32_t n_functions, const char *path, const char *tenant) {
+        (void)sd_bus_message_open_container(r, 'r', details ? "sssssuoa{sv}" : "sssssuo");
+        (void)sd_bus_message_append(r, "sssssuo", uuid, name, tier, handover, state, n_functions,
+                                    path);
+        if (details) {
+                (void)sd_bus_message_open_container(r, 'a', "{sv}");
+                append_property(r, "of-a-later-version", "u", 1U);
+                append_property(r, "tenant", "s", tenant);
+                append_property(r, "owner-uid", "u", 1000U);
+                (void)sd_bus_message_close_container(r);
+        }
+        (void)sd_bus_message_close_container(r);
+}
+
+/* ListVms, and with @details ListVmDetails. */
+static int on_list_vms(Mock *mock, sd_bus_message *m, bool details) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *r = NULL;
-        unsigned from, to;
+        unsigned from = 0, to = 0;
         const char *cursor;
         char next[16] = "";
         uint32_t limit;
@@ -326,29 +343,29 @@ static int on_list_vms(Mock *mock, sd_bus_message *m) {
             sd_bus_message_new_method_return(m, &r) < 0)
                 return -EINVAL;
 
-        if (mode_is(mock, "endless")) {
-                (void)sd_bus_message_append(r, "a(sssssuo)s", 0, "again");
-        } else if (mode_is(mock, "bare")) {
-                (void)sd_bus_message_append(r, "a(sssssuo)s", 0, "");
-        } else if (mode_is(mock, "many")) {
+        (void)sd_bus_message_open_container(r, 'a', details ? "(sssssuoa{sv})" : "(sssssuo)");
+        if (mode_is(mock, "endless"))
+                (void)snprintf(next, sizeof(next), "again");
+        else if (mode_is(mock, "many")) {
                 page_of_many(cursor, limit, &from, &to);
-                (void)sd_bus_message_open_container(r, 'a', "(sssssuo)");
                 for (unsigned i = from; i < to; i++) {
                         char uuid[40], name[16];
 
                         (void)snprintf(uuid, sizeof(uuid), "%08x-0000-4000-8000-000000000000", i);
                         (void)snprintf(name, sizeof(name), "vm%u", i);
-                        (void)sd_bus_message_append(r, "(sssssuo)", uuid, name, "emulated", "vmm",
-                                                    "admitted", 1U, PATH_1);
+                        append_listed(r, details, uuid, name, "emulated", "vmm", "admitted", 1,
+                                      PATH_1, "");
                 }
-                (void)sd_bus_message_close_container(r);
                 if (to < N_MANY)
                         (void)snprintf(next, sizeof(next), "%u", to);
-                (void)sd_bus_message_append(r, "s", next);
-        } else
-                (void)sd_bus_message_append(r, "a(sssssuo)s", 2, UUID_1, vm_name(mock), "hardware",
-                                            "daemon", "bound", 2U, PATH_1, UUID_2, "db1", "virtio",
-                                            "vmm", "quarantined", 0U, PATH_2, "");
+        } else if (!mode_is(mock, "bare")) {
+                append_listed(r, details, UUID_1, vm_name(mock), "hardware", "daemon", "bound", 2,
+                              PATH_1, "acme");
+                append_listed(r, details, UUID_2, "db1", "virtio", "vmm", "quarantined", 0, PATH_2,
+                              "");
+        }
+        (void)sd_bus_message_close_container(r);
+        (void)sd_bus_message_append(r, "s", next);
         return sd_bus_send(mock->bus, r, NULL);
 }
 
@@ -649,8 +666,8 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
                 return on_get(mock, m);
         if (streq(member, "GetManagedObjects"))
                 return on_managed_objects(mock, m);
-        if (streq(member, "ListVms"))
-                return on_list_vms(mock, m);
+        if (streq(member, "ListVms") || streq(member, "ListVmDetails"))
+                return on_list_vms(mock, m, !streq(member, "ListVms"));
         if (streq(member, "ListFunctions"))
                 return on_list_functions(mock, m);
         if (streq(member, "GetVm") || streq(member, "GetVmByName"))

@@ -77,7 +77,7 @@ test_pages() {
         run "list in pages" 0 list --no-legend
         [ "$(wc -l <"$tmp/out")" = 2500 ] || fail "list in pages" "$(wc -l <"$tmp/out") lines"
         echo "ok list in pages"
-        asked "the second page" 'ListVms "1000" u:1000'
+        asked "the second page" 'ListVmDetails "1000" u:1000'
         run "functions in pages" 0 functions --no-legend
         [ "$(sort -u "$tmp/out" | wc -l)" = 2500 ] || fail "functions in pages" "not all"
         echo "ok functions in pages"

@@ -127,6 +127,7 @@ typedef struct Case {
 static void what_a_call_takes(void **state) {
         static const Case cases[] = {
                 { "Manager", "ListVms", ACCESS_NO_OWNER, 1, { ACCESS_LOOK } },
+                { "Manager", "ListVmDetails", ACCESS_NO_OWNER, 1, { ACCESS_LOOK } },
                 { "Vm", "Describe", OTHER, 1, { ACCESS_LOOK } },
                 { "Manager", "CreateVm", ACCESS_NO_OWNER, 1, { ACCESS_MANAGE_OWN } },
                 { "Manager", "Reserve", ACCESS_NO_OWNER, 1, { ACCESS_MANAGE_OWN } },
