@@ -14,7 +14,8 @@ typedef struct AdmissionView {
         const Inventory *inventory;
         const Ledger *ledger;
         const Config *config;
-        /* Who holds a function, in words ("VM demo", "a reservation"), or NULL. */
+        /* Who holds a function, in words that end a sentence ("VM demo", "reservation 0a1b2c3d4e5f of uid 7, ..."), or NULL. They hold
+         * until the next call. */
         const char *(*get_holder)(void *userdata, const PciAddress *function);
         /* Names all that is held on anybody's account; NULL: nothing is. */
         void (*list_holdings)(void *userdata, HoldingFound found, void *found_userdata);

@@ -70,6 +70,9 @@ void reservation_use_up(Reservation *reservation);
 
 void reservations_free_all(Manager *m);
 
+/* Whose it is, when it ends and what can be done about it, to end a sentence with. */
+void reservation_get_title(const Reservation *reservation, char ret[static RESERVATION_TITLE_SIZE]);
+
 /* Remembers how a reservation ended, in place of the oldest that is remembered (reservation-ends.c). */
 void reservation_ended(Manager *m, sd_id128_t token, uid_t uid, ReservationEnd end);
 

@@ -87,15 +87,19 @@ void manager_remove_vm(Manager *m, Vm *vm) {
 /* ---- what deciders see, what observers hear ---- */
 
 static const char *get_holder(void *userdata, const PciAddress *function) {
-        const Manager *m = userdata;
+        Manager *m = userdata;
         const Claim *claim = claims_find(m, function);
 
         if (!claim)
                 return NULL;
         if (claim->vm)
                 return claim->vm->title;
-        if (claim->reservation)
-                return claim->reservation == m->deciding_for ? NULL : "a reservation";
+        if (claim->reservation) {
+                if (claim->reservation == m->deciding_for)
+                        return NULL;
+                reservation_get_title(claim->reservation, m->holder);
+                return m->holder;
+        }
         return "a probe of the kernel level";
 }
 

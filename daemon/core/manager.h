@@ -31,6 +31,8 @@ typedef struct ManagerObserver {
 
 typedef struct Reservation Reservation;
 
+#define RESERVATION_TITLE_SIZE 192
+
 /* How a reservation ended, for whoever comes with its token later. */
 typedef enum ReservationEnd {
         RESERVATION_USED,
@@ -100,7 +102,8 @@ struct Manager {
         size_t n_reservations;
         EndedReservation ended[ENDED_RESERVATIONS_MAX]; /* the latest, round and round */
         size_t n_ended;
-        const Reservation *deciding_for; /* while a decision counts on it */
+        const Reservation *deciding_for;     /* while a decision counts on it */
+        char holder[RESERVATION_TITLE_SIZE]; /* what a decider was told last */
 
         sd_event_source *watch, *rescan_timer;
         bool rescanning, rescan_again, rescan_failing;

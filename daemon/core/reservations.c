@@ -6,6 +6,7 @@
  */
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -212,6 +213,21 @@ void reservation_view(const Reservation *reservation, ReservationView *ret) {
                 .receipt = reservation->receipt,
         };
         reservation_get_id(reservation, ret->id);
+}
+
+void reservation_get_title(const Reservation *reservation,
+                           char ret[static RESERVATION_TITLE_SIZE]) {
+        ReservationView view;
+        uint64_t seconds;
+
+        reservation_view(reservation, &view);
+        seconds = (view.left_usec + 999999) / 1000000;
+        (void)snprintf(ret, RESERVATION_TITLE_SIZE,
+                       "reservation %s of uid %u, which expires in %" PRIu64
+                       " %s: wait for that, make the VM with its token, or give it back with "
+                       "'aviommuctl unreserve %s'",
+                       view.id, view.uid, seconds >= 120 ? (seconds + 59) / 60 : seconds,
+                       seconds >= 120 ? "min" : "s", view.id);
 }
 
 /* ---- its use ---- */

@@ -4,6 +4,7 @@
 
 #include "fixture.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -22,6 +23,19 @@ static void reserve(Fixture *f, uint64_t ttl_usec, char ret_token[static 64]) {
         assert_true(sd_bus_message_read(m, "s", &token) > 0);
         (void)snprintf(ret_token, 64, "%s", token);
         sd_bus_message_unref(m);
+}
+
+/* That it is refused in words that match @pattern. */
+static void refused(Fixture *f, const char *error, const char *pattern, sd_bus_message *m) {
+        Call call;
+
+        call_start(f, &call, m);
+        call_wait(&call);
+        assert_string_equal(call_error(&call), error);
+        if (fnmatch(pattern, sd_bus_message_get_error(call.reply)->message, 0) != 0)
+                fail_msg("not like \"%s\": %s", pattern,
+                         sd_bus_message_get_error(call.reply)->message);
+        call_done(&call);
 }
 
 static sd_bus_message *create_as(sd_bus *bus, const char *token, const char *function) {
@@ -318,12 +332,38 @@ static void test_reload(void **state) {
         assert_nothing_left(f);
 }
 
+/* Who is refused what somebody has reserved hears whose it is and what to do; nothing of the token beyond its id. */
+static void test_in_the_way(void **state) {
+        Fixture *f = *state;
+        char token[64], pattern[256];
+
+        reserve(f, 600 * SEC, token);
+        (void)snprintf(pattern, sizeof(pattern),
+                       NIC " belongs to reservation %.12s of uid %u, which expires in 10 min: wait "
+                           "for that, make the VM with its token, or give it back with "
+                           "'aviommuctl unreserve %.12s'.",
+                       token, geteuid(), token);
+        refused(f, "FunctionInUse", pattern,
+                vm_request(f->bus, "CreateVm",
+                           &(VmSpec){ uuid_of(2), .tier = "virtio", .functions = NIC }));
+        run_ok(f, NULL, "Manager", "Unreserve", "s", token);
+
+        reserve(f, 100 * SEC, token);
+        (void)snprintf(pattern, sizeof(pattern), "* expires in [0-9]* s: *");
+        refused(f, "FunctionInUse", pattern,
+                vm_request(f->bus, "CreateVm",
+                           &(VmSpec){ uuid_of(2), .tier = "virtio", .functions = NIC }));
+        run_ok(f, NULL, "Manager", "Unreserve", "s", token);
+        assert_nothing_left(f);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BUS_TEST(test_used),         BUS_TEST(test_failed),
                 BUS_TEST(test_given_back),   BUS_TEST(test_refused),
                 BUS_TEST(test_list),         BUS_TEST(test_planned),
                 BUS_TEST(test_another_user), BUS_TEST(test_reload, .config = "MaxVms=1"),
+                BUS_TEST(test_in_the_way),
         };
 
         return bus_tests_run(argc, argv, tests);
