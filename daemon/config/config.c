@@ -34,6 +34,8 @@ static const struct Key {
         { "MaxOperationsPerVm", KEY_NUMBER, offsetof(Config, max_operations_per_vm), 1, 1024, 16 },
         { "MaxPreparedContexts", KEY_NUMBER, offsetof(Config, max_prepared_contexts), 0, 65536,
           256 },
+        { "MaxReservationsPerUser", KEY_NUMBER, offsetof(Config, max_reservations_per_user), 0,
+          4096, 64 },
         { "MaxDescriptors", KEY_NUMBER, offsetof(Config, max_descriptors), 0, 1000000, 16384 },
         { "InstancesPerIommu", KEY_NUMBER, offsetof(Config, instances_per_iommu), 0, 65535, 64 },
         { "ContiguousMemoryPerNodePercent", KEY_NUMBER,

@@ -20,6 +20,7 @@ typedef struct Config {
         uint64_t max_operations_per_caller;
         uint64_t max_operations_per_vm; /* waiting behind the one in flight */
         uint64_t max_prepared_contexts;
+        uint64_t max_reservations_per_user; /* of those who have none of their own; not of uid 0 */
         uint64_t max_descriptors;     /* kept for VMs, at most what the service manager keeps */
         uint64_t instances_per_iommu; /* capacity of each host IOMMU; 65535 at most */
         uint64_t contiguous_memory_per_node_percent;

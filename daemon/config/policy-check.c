@@ -91,6 +91,19 @@ static void compare_with_vm(ConfigReader *reader, const char *word, const PartyP
         }
 }
 
+/* Each reservation counts as a VM. */
+static void compare_reservations(ConfigReader *reader, const char *word, const PartyPolicy *party) {
+        const Limit *vms = party->max + QUOTA_VMS, *max = party->max + QUOTA_RESERVATIONS;
+
+        if (limit_is_set(vms) && limit_is_set(max) && max->value > vms->value)
+                reader_warn_at(reader, &max->place,
+                               "MaxReservations= of [%s %s] is %" PRIu64
+                               ", but with its MaxVms=%" PRIu64
+                               " (%s:%i) it has no more: each counts as a VM.",
+                               word, party->name, max->value, vms->value, vms->place.file,
+                               vms->place.line);
+}
+
 void policy_check(ConfigReader *reader) {
         const Policy *policy = reader->config.policy;
 
@@ -98,7 +111,10 @@ void policy_check(ConfigReader *reader) {
                 check_tenant(reader, policy->tenants + i);
                 check_capacity(reader, i);
                 compare_with_vm(reader, "Tenant", policy->tenants + i);
+                compare_reservations(reader, "Tenant", policy->tenants + i);
         }
-        for (size_t i = 0; i < policy->n_users; i++)
+        for (size_t i = 0; i < policy->n_users; i++) {
                 compare_with_vm(reader, "User", policy->users + i);
+                compare_reservations(reader, "User", policy->users + i);
+        }
 }

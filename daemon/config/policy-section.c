@@ -48,7 +48,8 @@ struct PolicySection {
 #define QUOTA(kind, what)                                                                          \
         { what, VALUE_NUMBER, offsetof(PartyPolicy, max[kind]), 0, 1000000000, true }
 #define QUOTAS_OF_SOMEBODY                                                                         \
-        QUOTA(QUOTA_VMS, "MaxVms"), QUOTA(QUOTA_FUNCTIONS, "MaxFunctions"), QUOTAS_OF_VM
+        QUOTA(QUOTA_VMS, "MaxVms"), QUOTA(QUOTA_FUNCTIONS, "MaxFunctions"),                        \
+                QUOTA(QUOTA_RESERVATIONS, "MaxReservations"), QUOTAS_OF_VM
 #define QUOTAS_OF_VM                                                                               \
         QUOTA(QUOTA_INSTANCES, "MaxInstances"), QUOTA(QUOTA_DOMAIN_IDS, "MaxDomainIds"), {         \
                 "MaxPinnedMemory", VALUE_SIZE, offsetof(PartyPolicy, max[QUOTA_PINNED_MEMORY]), 0, \

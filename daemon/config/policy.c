@@ -5,6 +5,7 @@ const char *quota_kind_to_key(QuotaKind kind) {
         static const char *const keys[_QUOTA_KIND_MAX] = {
                 [QUOTA_VMS] = "MaxVms",
                 [QUOTA_FUNCTIONS] = "MaxFunctions",
+                [QUOTA_RESERVATIONS] = "MaxReservations",
                 [QUOTA_INSTANCES] = "MaxInstances",
                 [QUOTA_DOMAIN_IDS] = "MaxDomainIds",
                 [QUOTA_PINNED_MEMORY] = "MaxPinnedMemory",

@@ -31,6 +31,7 @@ static inline bool limit_is_set(const Limit *limit) {
 typedef enum QuotaKind {
         QUOTA_VMS,
         QUOTA_FUNCTIONS,
+        QUOTA_RESERVATIONS,  /* that are not used yet */
         QUOTA_INSTANCES,     /* vIOMMUs of the hardware tier, on all host IOMMUs together */
         QUOTA_DOMAIN_IDS,    /* guest domains, and the domain ids of VMs and functions */
         QUOTA_PINNED_MEMORY, /* bytes */

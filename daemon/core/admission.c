@@ -246,7 +246,7 @@ int admission_check_tenant(const Config *config, const VmRequest *request, Probl
 }
 
 static int decide_amounts(const AdmissionView *view, const QuotaSubject *subject, size_t n_vms,
-                          Admission *a, Problem *p) {
+                          size_t n_reservations, Admission *a, Problem *p) {
         size_t n_accounts;
         const LedgerAccount *accounts = ledger_get_accounts(view->ledger, &n_accounts);
         int r;
@@ -256,8 +256,9 @@ static int decide_amounts(const AdmissionView *view, const QuotaSubject *subject
                 if (r < 0)
                         return r;
         }
-        r = quotas_decide(view, subject,
-                          &(QuotaWish){ n_vms, a->additions.n_functions, &a->demands }, p);
+        r = quotas_decide(
+                view, subject,
+                &(QuotaWish){ n_vms, a->additions.n_functions, &a->demands, n_reservations }, p);
         if (r >= 0)
                 r = quota_decide(accounts, n_accounts, &a->demands, p);
         return r < 0 ? r : admission_check_contiguous(view, &a->demands, p);
@@ -293,7 +294,7 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         if (r >= 0)
                 r = charge_for_vm(&a.demands, request->memory);
         if (r >= 0)
-                r = decide_amounts(view, &subject, 1, &a, p);
+                r = decide_amounts(view, &subject, 1, request->for_later, &a, p);
         if (r < 0)
                 return r;
 
@@ -327,7 +328,7 @@ int admission_decide_functions(const AdmissionView *view, const VmContext *conte
         if (r >= 0)
                 r = charge_for_memory(&a.demands, memory_bytes);
         if (r >= 0)
-                r = decide_amounts(view, &view->subject, 0, &a, p);
+                r = decide_amounts(view, &view->subject, 0, 0, &a, p);
         if (r < 0)
                 return r;
 

@@ -6,14 +6,18 @@
 
 #include "core/admission.h"
 
-/* How each quota is counted: VMs and functions are, the others are what receipts say. */
+/* How each quota is counted: VMs, functions and reservations are, the others are what receipts say. */
 static const struct {
         const char *what;
         ResourceKind resource; /* _RESOURCE_KIND_MAX: none */
         bool in_mib;
+        const char *remedy; /* NULL: the usual one */
 } kinds[_QUOTA_KIND_MAX] = {
         [QUOTA_VMS] = { "VM(s)", _RESOURCE_KIND_MAX, false },
         [QUOTA_FUNCTIONS] = { "function(s)", _RESOURCE_KIND_MAX, false },
+        [QUOTA_RESERVATIONS] = { "reservation(s)", _RESOURCE_KIND_MAX, false,
+                                 "use one or give one back ('aviommuctl reservations' shows "
+                                 "them)" },
         [QUOTA_INSTANCES] = { "vIOMMU instance(s)", RESOURCE_INSTANCES, false },
         [QUOTA_DOMAIN_IDS] = { "IOMMU domain id(s)", RESOURCE_DOMAIN_IDS, false },
         [QUOTA_PINNED_MEMORY] = { "pinned memory", RESOURCE_PINNED_MEMORY, true },
@@ -50,6 +54,7 @@ static void tally_add(Tally *tally, const Holding *h) {
 
         to[QUOTA_VMS] += h->n_vms;
         to[QUOTA_FUNCTIONS] += h->n_functions;
+        to[QUOTA_RESERVATIONS] += h->n_reservations;
         for (QuotaKind kind = QUOTA_INSTANCES; kind < _QUOTA_KIND_MAX; kind++)
                 to[kind] += receipt_get_amount(h->receipt, kinds[kind].resource,
                                                RESOURCE_SCOPE_ANY);
@@ -61,7 +66,7 @@ static void count_holding(void *userdata, const Holding *h) {
 
         if (subject->vm && h->vm == subject->vm)
                 tally_add(&count->of_vm, h);
-        if (count->user && h->uid == subject->uid)
+        if (h->uid == subject->uid)
                 tally_add(&count->of_user, h);
         if (count->tenant && streq(h->tenant, count->tenant->name))
                 tally_add(&count->of_tenant, h);
@@ -98,6 +103,8 @@ static uint64_t wanted_of(const QuotaWish *wish, QuotaKind kind) {
                 return wish->n_vms;
         case QUOTA_FUNCTIONS:
                 return wish->n_functions;
+        case QUOTA_RESERVATIONS:
+                return wish->n_reservations;
         default:
                 return demand_set_get_amount(wish->demands, kinds[kind].resource,
                                              RESOURCE_SCOPE_ANY);
@@ -120,6 +127,7 @@ static int list_party(const PartyPolicy *party, QuotaParty of, const char *word,
                                *party->name ? " " : "", party->name);
                 rule->key = quota_kind_to_key(kind);
                 rule->what = kinds[kind].what;
+                rule->remedy = kinds[kind].remedy;
                 (void)snprintf(rule->scope, sizeof(rule->scope), "host");
                 rule->in_mib = kinds[kind].in_mib;
                 rule->limit = party->max[kind].value;
@@ -127,6 +135,34 @@ static int list_party(const PartyPolicy *party, QuotaParty of, const char *word,
                 rule->held = tally->held[kind];
                 rule->wanted = wanted_of(wish, kind);
         }
+        return 0;
+}
+
+/* How many reservations a user may have of whom no section says it. That is told of reservations, and to who has some. */
+static int list_reservations(const AdmissionView *view, const Count *count, const QuotaWish *wish,
+                             QuotaRules *ret) {
+        uint64_t used = count->of_user.used[QUOTA_RESERVATIONS];
+        QuotaRule *rule;
+
+        if (count->subject->uid == 0 || (wish->n_reservations == 0 && used == 0) ||
+            (count->user && limit_is_set(count->user->max + QUOTA_RESERVATIONS)))
+                return 0;
+        rule = append(ret);
+        if (!rule)
+                return -ENOMEM;
+        *rule = (QuotaRule){
+                .party = QUOTA_OF_EACH_USER,
+                .section = "Manager",
+                .key = "MaxReservationsPerUser",
+                .what = kinds[QUOTA_RESERVATIONS].what,
+                .remedy = kinds[QUOTA_RESERVATIONS].remedy,
+                .scope = "host",
+                .uid = count->subject->uid,
+                .limit = view->config->max_reservations_per_user,
+                .used = used,
+                .held = count->of_user.held[QUOTA_RESERVATIONS],
+                .wanted = wish->n_reservations,
+        };
         return 0;
 }
 
@@ -208,20 +244,23 @@ int quotas_list(const AdmissionView *view, const QuotaSubject *subject, const Qu
         Count count = { .subject = subject };
         int r;
 
-        if (!policy)
+        if (!policy && wish->n_reservations == 0 && !view->ret_rules)
                 return 0;
         count.tenant = policy_find_tenant(policy, subject->tenant ?: "");
         count.user = policy_find_user(policy, subject->uid);
-        if (count.tenant || count.user || subject->vm)
+        if (count.tenant || count.user || subject->vm || wish->n_reservations > 0 ||
+            view->ret_rules)
                 list_holdings(view, count_holding, &count);
 
-        r = list_party(&policy->vm, QUOTA_OF_VM, "Vm", &count.of_vm, wish, &rules);
+        r = policy ? list_party(&policy->vm, QUOTA_OF_VM, "Vm", &count.of_vm, wish, &rules) : 0;
         if (r >= 0)
                 r = list_party(count.user, QUOTA_OF_USER, "User", &count.of_user, wish, &rules);
         if (r >= 0)
+                r = list_reservations(view, &count, wish, &rules);
+        if (r >= 0)
                 r = list_party(count.tenant, QUOTA_OF_TENANT, "Tenant", &count.of_tenant, wish,
                                &rules);
-        if (r >= 0)
+        if (r >= 0 && policy)
                 r = list_reserves(view, &count, wish, &rules);
         if (r < 0)
                 return r;

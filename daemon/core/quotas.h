@@ -22,6 +22,7 @@ typedef struct QuotaSubject {
 typedef struct QuotaWish {
         size_t n_vms, n_functions;
         const DemandSet *demands;
+        size_t n_reservations; /* it is to be kept for later */
 } QuotaWish;
 
 /* A part of what somebody holds. */
@@ -29,7 +30,7 @@ typedef struct Holding {
         const char *tenant;
         uid_t uid;
         const void *vm; /* NULL: of a reservation */
-        size_t n_vms, n_functions;
+        size_t n_vms, n_functions, n_reservations;
         const Receipt *receipt; /* NULL: nothing */
         bool held; /* by the reservation that is decided for: not used, but to be had */
 } Holding;

@@ -34,6 +34,7 @@ typedef struct VmRequest {
         uint64_t memory; /* bytes */
         bool has_guest_domains;
         uint32_t guest_domains; /* per vIOMMU */
+        bool for_later;         /* a reservation, not a VM */
         bool prepared;          /* the iommufd is to be a prepared one */
         char *reservation;      /* token, or NULL */
         LeashKind leash;        /* LEASH_PIDFD, LEASH_CALLER, LEASH_AGENT */

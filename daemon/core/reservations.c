@@ -113,6 +113,7 @@ void reservations_list_holdings(const Manager *m, HoldingFound found, void *user
                 found(userdata, &(Holding){ .tenant = r->tenant,
                                             .uid = r->uid,
                                             .n_vms = 1,
+                                            .n_reservations = 1,
                                             .n_functions = r->functions.n_functions,
                                             .receipt = r->receipt,
                                             .held = decided_for });
@@ -429,6 +430,7 @@ int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid
         int r;
 
         request->uid = uid;
+        request->for_later = true;
         r = check_reserve(m, request, ttl_usec, p);
         if (r >= 0)
                 r = admission_complete_request(request, &m->config, p);

@@ -110,13 +110,22 @@ static int refuse_rule(const QuotaRule *rule, uint64_t available, Problem *p) {
                         " that are not kept for other tenants: release a VM, or lower their %s= in "
                         "aviommud.conf(5).",
                         wanted, unit, rule->what, rule->scope, used, limit, rule->key);
+        case QUOTA_OF_EACH_USER:
+                return problem_set_amounts(
+                        p, PROBLEM_QUOTA_EXCEEDED, rule->wanted, available,
+                        "Wanted %" PRIu64 " %s%s more for uid %u, which has %" PRIu64
+                        " of the %" PRIu64 " that a user may have: %s, or raise %s= of [%s] in "
+                        "aviommud.conf(5).",
+                        wanted, unit, rule->what, rule->uid, used, limit,
+                        rule->remedy ?: "release a VM", rule->key, rule->section);
         default:
                 return problem_set_amounts(
                         p, PROBLEM_QUOTA_EXCEEDED, rule->wanted, available,
                         "Wanted %" PRIu64 " %s%s more for [%s], which has %" PRIu64
-                        " of the %" PRIu64 " that it may have: release one of its VMs, or raise "
-                        "%s= in aviommud.conf(5).",
-                        wanted, unit, rule->what, rule->section, used, limit, rule->key);
+                        " of the %" PRIu64 " that it may have: %s, or raise %s= in "
+                        "aviommud.conf(5).",
+                        wanted, unit, rule->what, rule->section, used, limit,
+                        rule->remedy ?: "release one of its VMs", rule->key);
         }
 }
 

@@ -18,6 +18,7 @@ const LedgerAccount *quota_find_account(const LedgerAccount *accounts, size_t n_
 typedef enum QuotaParty {
         QUOTA_OF_VM,
         QUOTA_OF_USER,
+        QUOTA_OF_EACH_USER, /* who has no limit of his own */
         QUOTA_OF_TENANT,
         QUOTA_OF_RESERVES, /* what is kept for others of what the host has */
 } QuotaParty;
@@ -37,7 +38,9 @@ typedef struct QuotaRule {
         uint64_t used; /* charged already, what is decided on apart */
         uint64_t
                 held; /* by the reservation that is decided for: it can be had again, whatever the limit is now */
-        uint64_t wanted; /* more */
+        uint64_t wanted;    /* more */
+        const char *remedy; /* for the sentence; NULL: "release one of its VMs" */
+        uid_t uid;          /* of QUOTA_OF_EACH_USER */
 } QuotaRule;
 
 /* Whether what is wanted is within every rule. Returns 0, or -EDQUOT with reterr_problem naming the first that is not. */

@@ -357,13 +357,81 @@ static void test_in_the_way(void **state) {
         assert_nothing_left(f);
 }
 
+static sd_bus_message *reserve_nothing(sd_bus *bus) {
+        return message_new(bus, NULL, "Manager", "Reserve", "a{sv}t", 1, "tier", "s", "virtio",
+                           60 * SEC);
+}
+
+/* A user has so many at once; root has any number. One that is used, given back or expired counts no more. */
+static void test_quota(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *text = NULL;
+        sd_bus *nobody;
+        char token[64];
+        const char *s;
+        Call call;
+
+        if (geteuid() != 0) {
+                print_message("Only root can be somebody else\n");
+                skip();
+        }
+        fixture_polkit_give(f, "org.aviommu1.manage-own");
+        nobody = fixture_connect_as(f, NOBODY);
+        for (unsigned i = 0; i < 2; i++) {
+                call_start(f, &call, reserve_nothing(nobody));
+                call_wait(&call);
+                assert_string_equal(call_error(&call), "");
+                assert_true(sd_bus_message_read(call.reply, "s", &s) > 0);
+                (void)snprintf(token, sizeof(token), "%s", s);
+                call_done(&call);
+        }
+        refused(f, "QuotaExceeded",
+                "Wanted 1 reservation(s) more for uid 65534, which has 2 of the 2 that a user may "
+                "have: use one or give one back (*), or raise MaxReservationsPerUser= of "
+                "?Manager? in aviommud.conf(5).",
+                reserve_nothing(nobody));
+        call_start(f, &call, vm_request(nobody, "Plan", &(VmSpec){ uuid_of(1), .tier = "virtio" }));
+        call_wait(&call);
+        text = message_to_text(call.reply);
+        assert_non_null(
+                strstr(text, "(\"Manager\", \"MaxReservationsPerUser\", \"host\", 2, 2, 0)"));
+        call_done(&call);
+        for (unsigned i = 0; i < 3; i++) {
+                call_start(f, &call, reserve_nothing(f->bus));
+                call_expect(&call, "");
+        }
+
+        /* Using one is not reserving one, and makes room. */
+        call_start(f, &call,
+                   message_new(nobody, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(1), 2, "tier",
+                               "s", "virtio", "reservation", "s", token));
+        call_expect(&call, "");
+        call_start(f, &call, reserve_nothing(nobody));
+        call_expect(&call, "");
+        refused(f, "QuotaExceeded", "*", reserve_nothing(nobody));
+
+        /* His own section counts before that. */
+        fixture_write_config(f, "[User 65534]\nMaxReservations=3\n");
+        run_ok(f, NULL, "Manager", "Reload", "");
+        call_start(f, &call, reserve_nothing(nobody));
+        call_expect(&call, "");
+        refused(f, "QuotaExceeded", "* for ?User 65534?, which has 3 of the 3 *MaxReservations=*",
+                reserve_nothing(nobody));
+        vm_destroy_ok(f, uuid_of(1));
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                BUS_TEST(test_used),         BUS_TEST(test_failed),
-                BUS_TEST(test_given_back),   BUS_TEST(test_refused),
-                BUS_TEST(test_list),         BUS_TEST(test_planned),
-                BUS_TEST(test_another_user), BUS_TEST(test_reload, .config = "MaxVms=1"),
+                BUS_TEST(test_used),
+                BUS_TEST(test_failed),
+                BUS_TEST(test_given_back),
+                BUS_TEST(test_refused),
+                BUS_TEST(test_list),
+                BUS_TEST(test_planned),
+                BUS_TEST(test_another_user),
+                BUS_TEST(test_reload, .config = "MaxVms=1"),
                 BUS_TEST(test_in_the_way),
+                BUS_TEST(test_quota, .config = "MaxReservationsPerUser=2"),
         };
 
         return bus_tests_run(argc, argv, tests);

@@ -30,6 +30,7 @@ static const Key keys[] = {
         NUMBER("MaxOperationsPerCaller", max_operations_per_caller, 1, 65536),
         NUMBER("MaxOperationsPerVm", max_operations_per_vm, 1, 1024),
         NUMBER("MaxPreparedContexts", max_prepared_contexts, 0, 65536),
+        NUMBER("MaxReservationsPerUser", max_reservations_per_user, 0, 4096),
         NUMBER("MaxDescriptors", max_descriptors, 0, 1000000),
         NUMBER("InstancesPerIommu", instances_per_iommu, 0, 65535),
         NUMBER("ContiguousMemoryPerNodePercent", contiguous_memory_per_node_percent, 0, 100),

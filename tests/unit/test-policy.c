@@ -62,7 +62,9 @@ static void quotas(void **state) {
         const PartyPolicy *acme, *user;
 
         (void)state;
-        READ(&c, "[Tenant acme]\nMaxVms=1\nMaxFunctions=2\nMaxInstances=3\nMaxDomainIds=400\n"
+        READ(&c, "[Tenant "
+                 "acme]\nMaxVms=1\nMaxFunctions=2\nMaxReservations=3\nMaxInstances=4\nMaxDomainIds="
+                 "400\n"
                  "MaxPinnedMemory=5G\nReservedInstances=ivhd0:1 ivhd1:2\nReservedDomainIds=7\n"
                  "ReservedPinnedMemory=2048\nTiers=hardware virtio\nUsers=0 1234\n"
                  "[Tenant empty]\n[User 1234]\nMaxVms=9\n[User *]\nMaxVms=4\n"
@@ -82,7 +84,7 @@ static void quotas(void **state) {
         assert_true(tenant_may_be_used_by(acme, 0, NULL, 0));
         assert_false(tenant_may_be_used_by(acme, 1235, NULL, 0));
 
-        assert_int_equal(policy_find_tenant(c.policy, "empty")->place.line, 12);
+        assert_int_equal(policy_find_tenant(c.policy, "empty")->place.line, 13);
         assert_false(limit_is_set(policy_find_tenant(c.policy, "empty")->max + QUOTA_VMS));
         assert_true(tenant_may_be_used_by(policy_find_tenant(c.policy, "empty"), 77, NULL, 0));
         assert_null(policy_find_tenant(c.policy, "Acme"));
@@ -470,9 +472,13 @@ static void warnings_alone(void **state) {
         _cleanup_(config_done) Config c = {};
         Heard heard = {};
 
-        put(t, ETC "/aviommud.conf", "[User 5]\nMaxInstances=1\n[Vm]\nMaxInstances=2\n");
+        put(t, ETC "/aviommud.conf",
+            "[User 5]\nMaxInstances=1\n[Vm]\nMaxInstances=2\n"
+            "[Tenant a]\nMaxVms=1\nMaxReservations=2\n"
+            "[Tenant b]\nMaxVms=1\nMaxReservations=1\n");
         assert_ok(config_load(t->root, on_report, &heard, &c, NULL));
-        assert_int_equal(heard.n_warnings, 1);
+        assert_int_equal(heard.n_warnings, 2);
+        assert_contains(heard.text, "aviommud.conf:7: MaxReservations= of [Tenant a] is 2, but");
         assert_contains(heard.text, "[User 5] may have 1 in all");
 }
 

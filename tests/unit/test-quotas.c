@@ -35,6 +35,18 @@ static void rules_are_checked(void **state) {
                   false,
                   0,
                   "Wanted 1 VM(s) more for [User 5], which has 7 of the 1" },
+                { { QUOTA_OF_USER, "User 5", "MaxReservations", "reservation(s)", "host", false, 1,
+                    1, 0, 1, "use one" },
+                  false,
+                  0,
+                  "[User 5], which has 1 of the 1 that it may have: use one, or raise "
+                  "MaxReservations=" },
+                { { QUOTA_OF_EACH_USER, "Manager", "MaxReservationsPerUser", "reservation(s)",
+                    "host", false, 2, 2, 0, 1, "use one", 7 },
+                  false,
+                  0,
+                  "Wanted 1 reservation(s) more for uid 7, which has 2 of the 2 that a user may "
+                  "have: use one, or raise MaxReservationsPerUser= of [Manager]" },
                 { { QUOTA_OF_VM, "Vm", "MaxPinnedMemory", "pinned memory", "host", true, 3 * GIB,
                     2 * GIB, GIB / 2, 2 * GIB },
                   false,
@@ -187,6 +199,60 @@ static void rules_that_apply(void **state) {
         assert_ok(quotas_list(&p.w.view, &(QuotaSubject){ "acme", 5, NULL }, &wish, &of_nobody));
         ASSERT_RULE(&of_nobody, "Tenant acme", "MaxVms", 9, 0, 0, 1);
         policed_done(&p);
+}
+
+/* A user's reservations: by his own section, by everybody's, or by [Manager]; never root's. Who has none and wants none is not
+ * told of them. */
+static void reservations_of_a_user(void **state) {
+        static const struct {
+                const char *config;
+                uid_t uid;
+                size_t wanted;
+                const char *section, *key; /* NULL: no such rule */
+                uint64_t limit, used;
+        } cases[] = {
+                { "", 5, 1, "Manager", "MaxReservationsPerUser", 64, 2 },
+                { "MaxReservationsPerUser=7\n", 5, 0, "Manager", "MaxReservationsPerUser", 7, 2 },
+                { "", 6, 1, "Manager", "MaxReservationsPerUser", 64, 0 },
+                { "", 6, 0, NULL, "MaxReservationsPerUser", 0, 0 },
+                { "", 0, 1, NULL, "MaxReservationsPerUser", 0, 0 },
+                { "[User 5]\nMaxReservations=3\n", 5, 1, NULL, "MaxReservationsPerUser", 0, 0 },
+                { "[User 5]\nMaxReservations=3\n", 5, 1, "User 5", "MaxReservations", 3, 2 },
+                { "[User *]\nMaxReservations=3\n", 6, 1, "User *", "MaxReservations", 3, 0 },
+                { "[User 5]\nMaxVms=3\n", 5, 1, "Manager", "MaxReservationsPerUser", 64, 2 },
+                { "[Tenant a]\nMaxReservations=3\n", 6, 1, "Tenant a", "MaxReservations", 3, 2 },
+        };
+
+        (void)state;
+        for_each_case(c, cases) {
+                _cleanup_(quota_rules_done) QuotaRules rules = {};
+                const DemandSet nothing = {};
+                const QuotaRule *rule = NULL;
+                char text[128];
+                Policed p;
+
+                (void)snprintf(text, sizeof(text), "[Manager]\n%s", c->config);
+                policed_init(&p, text);
+                p.w.view.ret_rules = &rules;
+                for (int i = 0; i < 3; i++) {
+                        hold(&p, "a", 5, 0, 0, NULL, false);
+                        p.holdings[i].n_reservations = i < 2; /* and a VM */
+                }
+                assert_ok(quotas_list(
+                        &p.w.view, &(QuotaSubject){ "a", c->uid, NULL },
+                        &(QuotaWish){ .demands = &nothing, .n_reservations = c->wanted }, &rules));
+                for (size_t i = 0; i < rules.n_rules; i++)
+                        if (streq(rules.rules[i].key, c->key))
+                                rule = rules.rules + i;
+                if (!c->section != !rule)
+                        fail_msg("case %zu", (size_t)(c - cases));
+                if (rule) {
+                        assert_string_equal(rule->section, c->section);
+                        ASSERT_RULE(&rules, c->section, c->key, c->limit, c->used, 0, c->wanted);
+                        assert_non_null(rule->remedy);
+                }
+                policed_done(&p);
+        }
 }
 
 /* What is kept for others of what the host has; what they have counts against it. */
@@ -503,6 +569,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(rules_are_checked),
                 cmocka_unit_test(rules_that_apply),
+                cmocka_unit_test(reservations_of_a_user),
                 cmocka_unit_test(reserves),
                 cmocka_unit_test(more_kept_than_there_is),
                 cmocka_unit_test(no_policy),
