@@ -16,7 +16,7 @@ typedef struct Apply {
         Ability abilities[_ABILITY_MAX];
         HostParts parts;
         DomainTier tier;
-        bool with_fdgroup;
+        FdgroupEdit fdgroup;
         char *xml;  /* to be defined: with secrets */
         char *diff; /* without */
         DomainChanges changes;
@@ -54,13 +54,13 @@ static int choose_fdgroup(Ctl *ctl, Apply *a) {
         const Ability *ability = a->abilities + ABILITY_FDGROUP;
 
         if (!ctl->iommufd) {
-                a->with_fdgroup = ability->verdict == VERDICT_YES &&
-                                  a->parts.agent == VERDICT_YES &&
-                                  a->subject.domain.n_functions > 0;
+                if (ability->verdict == VERDICT_YES && a->parts.agent == VERDICT_YES &&
+                    a->subject.domain.n_functions > 0)
+                        a->fdgroup = FDGROUP_ADD;
                 return 0;
         }
-        a->with_fdgroup = streq(ctl->iommufd, "yes");
-        if (a->with_fdgroup && ability->verdict == VERDICT_NO)
+        a->fdgroup = streq(ctl->iommufd, "yes") ? FDGROUP_ADD : FDGROUP_REMOVE;
+        if (a->fdgroup == FDGROUP_ADD && ability->verdict == VERDICT_NO)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EOPNOTSUPP,
                                    "Without --iommufd=yes the domain keeps VFIO groups.",
                                    "<iommufd fdgroup=> cannot be had: %s", ability->reason);
@@ -90,7 +90,7 @@ static int apply_to(Ctl *ctl, const Apply *a, const char *xml, char **ret, Domai
         _cleanup_free_ char *error = NULL;
         int r;
 
-        r = domain_apply(xml, strlen(xml), a->tier, a->with_fdgroup, ret, changes, &error);
+        r = domain_apply(xml, strlen(xml), a->tier, a->fdgroup, ret, changes, &error);
         if (r < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL, "%s",
                                    error ?: strerror(-r));
@@ -132,7 +132,8 @@ static int verify(Ctl *ctl, Libvirt *lv, const Apply *a) {
                                    "wants: %s",
                                    VERSION_STRING(a->versions.libvirt),
                                    domain_tier_to_string(a->tier), now.unreadable ?: reason);
-        if (a->with_fdgroup && now.domain.n_functions > 0 && !domain_takes_context(&now.domain))
+        if (a->fdgroup == FDGROUP_ADD && now.domain.n_functions > 0 &&
+            !domain_takes_context(&now.domain))
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO, NULL,
                                    "libvirt %s has taken the XML without its <iommufd fdgroup=>",
                                    VERSION_STRING(a->versions.libvirt));
@@ -150,7 +151,7 @@ static void show_json(Ctl *ctl, const Apply *a) {
         doc_add_string(d, "uuid", a->subject.libvirt.uuid);
         doc_add_string(d, "name", a->subject.libvirt.name);
         doc_add_string(d, "tier", domain_tier_to_string(a->tier));
-        doc_add_bool(d, "iommufd", a->with_fdgroup);
+        doc_add_bool(d, "iommufd", a->fdgroup == FDGROUP_ADD);
         doc_add_bool(d, "dry_run", ctl->is_dry_run);
         doc_add_bool(d, "running", a->subject.libvirt.is_running);
         for (size_t i = 0; i < a->changes.n; i++)

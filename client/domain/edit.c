@@ -7,22 +7,13 @@
 #include <stdio.h>
 
 #include "domain/decide.h"
+#include "domain/edit-private.h"
 #include "domain/request.h"
-#include "domain/splice.h"
-#include "domain/xml.h"
 
 /* More than these want interrupts with ids of more than 8 bits. */
 #define VCPUS_WITHOUT_X2APIC 255
 
 #define DMA_REMAP "amd-iommu.dma-remap"
-
-typedef struct Edit {
-        Domain domain; /* as it was */
-        XmlNode *root;
-        Splicer *splicer;
-        DomainTier tier;
-        DomainChanges changes;
-} Edit;
 
 static void edit_done(Edit *e) {
         domain_done(&e->domain);
@@ -38,10 +29,7 @@ void domain_changes_done(DomainChanges *changes) {
         *changes = (DomainChanges){};
 }
 
-/* Adds to the list of what is different now. Returns 0 or -ENOMEM. */
-static int changed(Edit *e, const char *format, ...) _printf_(2, 3);
-
-static int changed(Edit *e, const char *format, ...) {
+int edit_changed(Edit *e, const char *format, ...) {
         char **more, *sentence = NULL;
         va_list ap;
         int r;
@@ -135,8 +123,8 @@ static int change_request(Edit *e, const XmlNode *request, const char *tier) {
                 if (r < 0)
                         return r;
         }
-        return changed(e, "The request in <metadata> asks for the tier %s, no longer for %s.", tier,
-                       domain_tier_to_string(e->domain.tiers[0]));
+        return edit_changed(e, "The request in <metadata> asks for the tier %s, no longer for %s.",
+                            tier, domain_tier_to_string(e->domain.tiers[0]));
 }
 
 static int apply_request(Edit *e) {
@@ -160,7 +148,7 @@ static int apply_request(Edit *e) {
                                          tier);
         if (r < 0)
                 return r;
-        return changed(e, "<metadata> has a request for the tier %s.", tier);
+        return edit_changed(e, "<metadata> has a request for the tier %s.", tier);
 }
 
 /* One that is of the tier's model already: what is wrong with its <driver>. */
@@ -191,10 +179,10 @@ static int change_driver(Edit *e, const XmlNode *iommu, bool xtsup) {
                         if (r < 0)
                                 return r;
                 }
-                r = attributes[i].value ? changed(e, "<iommu><driver> has %s='%s'.",
-                                                  attributes[i].name, attributes[i].value)
-                                        : changed(e, "<iommu><driver> has no %s= any more.",
-                                                  attributes[i].name);
+                r = attributes[i].value ? edit_changed(e, "<iommu><driver> has %s='%s'.",
+                                                       attributes[i].name, attributes[i].value)
+                                        : edit_changed(e, "<iommu><driver> has no %s= any more.",
+                                                       attributes[i].name);
                 if (r < 0)
                         return r;
         }
@@ -219,16 +207,16 @@ static int apply_iommu(Edit *e) {
                 r = splicer_replace(e->splicer, iommu, text);
                 if (r < 0)
                         return r;
-                return changed(e, "<iommu model='%s'> takes the place of model='%s'.", model,
-                               XML_SHOWN(strempty(e->domain.iommu_model)));
+                return edit_changed(e, "<iommu model='%s'> takes the place of model='%s'.", model,
+                                    XML_SHOWN(strempty(e->domain.iommu_model)));
         }
         r = splicer_append(e->splicer, devices, "%s", text);
         if (r < 0)
                 return r;
-        return changed(e, "<devices> has an <iommu model='%s'>%s.", model,
-                       xtsup      ? " with intremap='on' and xtsup='on'"
-                       : emulated ? " with intremap='on'"
-                                  : "");
+        return edit_changed(e, "<devices> has an <iommu model='%s'>%s.", model,
+                            xtsup      ? " with intremap='on' and xtsup='on'"
+                            : emulated ? " with intremap='on'"
+                                       : "");
 }
 
 /* A guest finds its IOMMU in ACPI's tables, and interrupt remapping wants the I/O APIC in QEMU. */
@@ -253,9 +241,11 @@ static int apply_features(Edit *e) {
                                                    "<features>\n  %s%s%s%s\n</features>", acpi_text,
                                                    between, *between ? "  " : "", ioapic_text);
         if (r >= 0 && no_acpi)
-                r = changed(e, "<features> has <acpi/>, whose tables tell the guest of its IOMMU.");
+                r = edit_changed(
+                        e, "<features> has <acpi/>, whose tables tell the guest of its IOMMU.");
         if (r >= 0 && no_ioapic)
-                r = changed(e, "<features> has <ioapic driver='qemu'/>, for interrupt remapping.");
+                r = edit_changed(
+                        e, "<features> has <ioapic driver='qemu'/>, for interrupt remapping.");
         return r;
 }
 
@@ -326,8 +316,8 @@ static int add_dma_remap(Edit *e) {
                 if (r < 0)
                         return r;
         }
-        return changed(e, "QEMU's command line has -global " DMA_REMAP
-                          "=on, for which libvirt has no element.");
+        return edit_changed(e, "QEMU's command line has -global " DMA_REMAP
+                               "=on, for which libvirt has no element.");
 }
 
 /* Whether there is more in @line than what is_dma_remap() takes out. */
@@ -369,48 +359,9 @@ static int remove_dma_remap(Edit *e) {
                                 return r;
                 }
         }
-        return was_there ? changed(e, "QEMU's command line has no -global " DMA_REMAP "= any more.")
+        return was_there ? edit_changed(e, "QEMU's command line has no -global " DMA_REMAP
+                                           "= any more.")
                          : 0;
-}
-
-static int apply_iommufd(Edit *e) {
-        const XmlNode *iommufd = xml_child(e->root, NULL, "iommufd"),
-                      *devices = xml_child(e->root, NULL, "devices");
-        int r;
-
-        if (!iommufd)
-                r = splicer_insert_after(e->splicer, xml_child(e->root, NULL, "os"),
-                                         "<iommufd enabled='yes' fdgroup='" DOMAIN_FDGROUP "'/>");
-        else {
-                r = splicer_attribute(e->splicer, iommufd, "enabled", "yes");
-                if (r >= 0)
-                        r = splicer_attribute(e->splicer, iommufd, "fdgroup", DOMAIN_FDGROUP);
-        }
-        if (r < 0)
-                return r;
-        if (!iommufd || !xml_attribute_is(iommufd, "enabled", "yes") ||
-            !xml_attribute_is(iommufd, "fdgroup", DOMAIN_FDGROUP)) {
-                r = changed(e, "<iommufd enabled='yes' fdgroup='" DOMAIN_FDGROUP
-                               "'/>: QEMU takes over the context that "
-                               "aviommud has prepared.");
-                if (r < 0)
-                        return r;
-        }
-
-        for (const XmlNode *node = devices->children; node; node = node->next) {
-                const XmlNode *driver = xml_child(node, NULL, "driver");
-
-                if (!xml_is_function(node) || !xml_attribute(driver, "iommufd") ||
-                    xml_attribute_is(driver, "iommufd", "yes"))
-                        continue;
-                r = splicer_attribute(e->splicer, driver, "iommufd", "yes");
-                if (r >= 0)
-                        r = changed(e, "<hostdev><driver> in line %zu has iommufd='yes'.",
-                                    driver->line);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
 }
 
 /* Reads the domain and finds its places. */
@@ -429,7 +380,7 @@ static int edit_begin(Edit *e, const char *xml, size_t length, char **reterr) {
         return splicer_new(xml, length, &e->splicer);
 }
 
-static int edit_apply(Edit *e, bool fdgroup) {
+static int edit_apply(Edit *e, FdgroupEdit fdgroup) {
         int r;
 
         r = apply_request(e);
@@ -444,11 +395,13 @@ static int edit_apply(Edit *e, bool fdgroup) {
         r = e->tier == DOMAIN_TIER_EMULATED ? add_dma_remap(e) : remove_dma_remap(e);
         if (r < 0)
                 return r;
-        return fdgroup ? apply_iommufd(e) : 0;
+        return fdgroup == FDGROUP_ADD      ? edit_add_iommufd(e)
+               : fdgroup == FDGROUP_REMOVE ? edit_remove_iommufd(e)
+                                           : 0;
 }
 
 /* Whether the result is what was meant: it is read as any other. */
-static int edit_verify(const Edit *e, const char *xml, bool fdgroup, char **reterr) {
+static int edit_verify(const Edit *e, const char *xml, FdgroupEdit fdgroup, char **reterr) {
         _cleanup_(domain_done) Domain domain = { .id = -1 };
         char reason[DOMAIN_REASON_SIZE];
         int r;
@@ -458,19 +411,20 @@ static int edit_verify(const Edit *e, const char *xml, bool fdgroup, char **rete
                 return r;
         if (!domain_has_tier(&domain, e->tier, reason))
                 return refuse(reterr, "This XML cannot be edited by a program: %s", reason);
-        if (fdgroup && !domain_takes_context(&domain))
+        if (fdgroup == FDGROUP_ADD && !domain_takes_context(&domain))
                 return refuse(reterr, "This XML cannot be edited by a program: a <hostdev> stays "
                                       "without iommufd.");
         return 0;
 }
 
-int domain_apply(const char *xml, size_t length, DomainTier tier, bool fdgroup, char **ret_xml,
-                 DomainChanges *ret_changes, char **reterr) {
+int domain_apply(const char *xml, size_t length, DomainTier tier, FdgroupEdit fdgroup,
+                 char **ret_xml, DomainChanges *ret_changes, char **reterr) {
         _cleanup_(edit_done) Edit e = { .domain = { .id = -1 }, .tier = tier };
         _cleanup_free_ char *text = NULL;
         int r;
 
         assert(tier < _DOMAIN_TIER_MAX);
+        assert(fdgroup < _FDGROUP_EDIT_MAX);
 
         r = edit_begin(&e, xml, length, reterr);
         if (r < 0)

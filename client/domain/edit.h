@@ -15,10 +15,17 @@ typedef struct DomainChanges {
 
 void domain_changes_done(DomainChanges *changes);
 
+/* What becomes of <iommufd fdgroup='aviommu'>, with which QEMU takes over a context of the daemon's. */
+typedef enum FdgroupEdit {
+        FDGROUP_KEEP, /* there or not, as it is */
+        FDGROUP_ADD,  /* which wants libvirt 12.2 and a host with /dev/iommu */
+        FDGROUP_REMOVE,
+        _FDGROUP_EDIT_MAX,
+} FdgroupEdit;
+
 /* Gives the inactive XML @xml of a domain the tier @tier: DOMAIN_TIER_EMULATED or DOMAIN_TIER_VIRTIO, the other is refused.
- * @fdgroup: also <iommufd> with the group that the agent associates, which wants libvirt 12.2 and a host with /dev/iommu; without
- * it, an <iommufd> stays as it is.
+ * Another group than the agent's is not removed, and functions that have an iommufd='yes' of their own keep it.
  * *ret_xml (NUL-terminated) and *ret_changes are the caller's. Returns 0; -EINVAL with a sentence in *reterr (allocated) for what
  * cannot be read or cannot have this tier, -E2BIG likewise; -ENOMEM. */
-int domain_apply(const char *xml, size_t length, DomainTier tier, bool fdgroup, char **ret_xml,
-                 DomainChanges *ret_changes, char **reterr);
+int domain_apply(const char *xml, size_t length, DomainTier tier, FdgroupEdit fdgroup,
+                 char **ret_xml, DomainChanges *ret_changes, char **reterr);

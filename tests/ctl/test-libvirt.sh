@@ -110,6 +110,9 @@ test_apply() {
         says "apply: nothing to change" 0 "made for the tier virtio already" apply ready
         says "apply: hardware" 1 "takes over AMD" apply web --tier=hardware
         says "apply: no tier" 2 "neither emulated nor virtio" apply web --tier=fastest
+        says "apply: without iommufd" 0 "Changed plain for the tier virtio:" apply plain --iommufd=no
+        run "apply: without iommufd, JSON" 0 apply plain --iommufd=no -j
+        also "apply: without iommufd, JSON" '"iommufd":false'
         says "apply: neither" 2 "neither yes nor no" apply web --iommufd=perhaps
         says "apply: a bad request" 1 "fastest" apply wrong
         says "apply: no such domain" 3 "virsh list" apply nobody

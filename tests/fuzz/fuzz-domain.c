@@ -24,7 +24,7 @@ static void decide(const Domain *domain) {
 }
 
 /* Applied, or refused in words; and what was applied once is not changed by a second time. */
-static void apply(const char *xml, size_t size, DomainTier tier, bool fdgroup) {
+static void apply(const char *xml, size_t size, DomainTier tier, FdgroupEdit fdgroup) {
         _cleanup_(domain_changes_done) DomainChanges changes = {}, none = {};
         _cleanup_free_ char *once = NULL, *twice = NULL, *error = NULL;
 
@@ -48,9 +48,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         }
         decide(&domain);
         domain_done(&domain);
-        for (int tier = 0; tier < _DOMAIN_TIER_MAX; tier++) {
-                apply(xml, size, (DomainTier)tier, false);
-                apply(xml, size, (DomainTier)tier, true);
-        }
+        for (int tier = 0; tier < _DOMAIN_TIER_MAX; tier++)
+                for (int fdgroup = 0; fdgroup < _FDGROUP_EDIT_MAX; fdgroup++)
+                        apply(xml, size, (DomainTier)tier, (FdgroupEdit)fdgroup);
         return 0;
 }

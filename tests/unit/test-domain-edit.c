@@ -14,14 +14,14 @@
 #define XMLNS "xmlns:aviommu=\"" DOMAIN_XMLNS "\""
 #define QEMU  "http://libvirt.org/schemas/domain/qemu/1.0"
 
-static int apply(const char *xml, DomainTier tier, bool fdgroup, char **ret, DomainChanges *changes,
-                 char **reterr) {
+static int apply(const char *xml, DomainTier tier, FdgroupEdit fdgroup, char **ret,
+                 DomainChanges *changes, char **reterr) {
         return domain_apply(xml, strlen(xml), tier, fdgroup, ret, changes, reterr);
 }
 
 /* Applied: to @expected, with @n_changes sentences; and once more, which changes nothing. */
-static void assert_applied(const char *xml, DomainTier tier, bool fdgroup, const char *expected,
-                           size_t n_changes) {
+static void assert_applied(const char *xml, DomainTier tier, FdgroupEdit fdgroup,
+                           const char *expected, size_t n_changes) {
         _cleanup_(domain_changes_done) DomainChanges changes = {}, none = {};
         _cleanup_free_ char *result = NULL, *again = NULL, *error = NULL;
         _cleanup_(domain_done) Domain domain = { .id = -1 };
@@ -47,7 +47,8 @@ static void assert_applied(const char *xml, DomainTier tier, bool fdgroup, const
         assert_int_equal(none.n, 0);
 }
 
-static void assert_refused(const char *xml, DomainTier tier, bool fdgroup, const char *says) {
+static void assert_refused(const char *xml, DomainTier tier, FdgroupEdit fdgroup,
+                           const char *says) {
         _cleanup_free_ char *result = NULL, *error = NULL;
         DomainChanges changes = {};
 
@@ -123,8 +124,8 @@ static const char plain_emulated[] = HEAD "<domain type='kvm' xmlns:qemu='" QEMU
 
 static void fresh(void **state) {
         (void)state;
-        assert_applied(plain, VIRTIO, false, plain_virtio, 2);
-        assert_applied(plain, EMULATED, false, plain_emulated, 4);
+        assert_applied(plain, VIRTIO, FDGROUP_KEEP, plain_virtio, 2);
+        assert_applied(plain, EMULATED, FDGROUP_KEEP, plain_emulated, 4);
 }
 
 /* A domain with little in it: parts before its <devices>, parts in them, parts after. */
@@ -150,17 +151,18 @@ static void fresh(void **state) {
 static void back_and_forth(void **state) {
         (void)state;
         assert_applied(
-                SMALL(QEMU_NS, "q35", REQUEST("emulated") BOTH, AMD, REMAP), VIRTIO, false,
+                SMALL(QEMU_NS, "q35", REQUEST("emulated") BOTH, AMD, REMAP), VIRTIO, FDGROUP_KEEP,
                 SMALL(QEMU_NS, "q35", REQUEST("virtio") BOTH, "    <iommu model='virtio'/>\n", ""),
                 3);
         assert_applied(
                 SMALL(QEMU_NS, "q35", REQUEST("virtio") BOTH, "    <iommu model='virtio'/>\n", ""),
-                EMULATED, false, SMALL(QEMU_NS, "q35", REQUEST("emulated") BOTH, AMD, REMAP), 3);
+                EMULATED, FDGROUP_KEEP, SMALL(QEMU_NS, "q35", REQUEST("emulated") BOTH, AMD, REMAP),
+                3);
         /* another's IOMMU, with all that was in it */
         assert_applied(
                 SMALL("", "q35", REQUEST("auto") ACPI,
                       "    <iommu model='intel'>\n      <driver eim='on'/>\n    </iommu>\n", ""),
-                VIRTIO, false,
+                VIRTIO, FDGROUP_KEEP,
                 SMALL("", "q35", REQUEST("auto") ACPI, "    <iommu model='virtio'/>\n", ""), 1);
 }
 
@@ -210,7 +212,7 @@ static void requests(void **state) {
                 (void)snprintf(after, sizeof(after),
                                SMALL("", "q35", "%s" ACPI, "    <iommu model='virtio'/>\n", ""),
                                c->after);
-                assert_applied(before, VIRTIO, false, after, c->n_changes);
+                assert_applied(before, VIRTIO, FDGROUP_KEEP, after, c->n_changes);
         }
 }
 
@@ -256,7 +258,7 @@ static void amd_iommus(void **state) {
                 (void)snprintf(after, sizeof(after),
                                SMALL(QEMU_NS, "q35", REQUEST("emulated") BOTH, "%s", REMAP),
                                c->after);
-                assert_applied(before, EMULATED, false, after, c->n_changes);
+                assert_applied(before, EMULATED, FDGROUP_KEEP, after, c->n_changes);
         }
 }
 
@@ -266,23 +268,24 @@ static void many_vcpus(void **state) {
 #define BIG      "    <iommu model='amd'>\n      <driver intremap='on' xtsup='on'/>\n    </iommu>\n"
         (void)state;
         assert_applied(SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("255") BOTH, "", REMAP),
-                       EMULATED, false,
+                       EMULATED, FDGROUP_KEEP,
                        SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("255") BOTH, AMD, REMAP), 1);
         assert_applied(SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH, "", REMAP),
-                       EMULATED, false,
+                       EMULATED, FDGROUP_KEEP,
                        SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH, BIG, REMAP), 1);
         assert_applied(SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH, AMD, REMAP),
-                       EMULATED, false,
+                       EMULATED, FDGROUP_KEEP,
                        SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH, BIG, REMAP), 1);
         assert_applied(SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH,
                              "    <iommu model='amd'/>\n", REMAP),
-                       EMULATED, false,
+                       EMULATED, FDGROUP_KEEP,
                        SMALL(QEMU_NS, "q35", REQUEST("auto") VCPUS("256") BOTH, BIG, REMAP), 2);
-        assert_applied(SMALL("", "q35", REQUEST("auto") VCPUS("255") ACPI, "", ""), VIRTIO, false,
+        assert_applied(SMALL("", "q35", REQUEST("auto") VCPUS("255") ACPI, "", ""), VIRTIO,
+                       FDGROUP_KEEP,
                        SMALL("", "q35", REQUEST("auto") VCPUS("255") ACPI,
                              "    <iommu model='virtio'/>\n", ""),
                        1);
-        assert_refused(SMALL("", "q35", VCPUS("256"), "", ""), VIRTIO, false, "256 vCPUs");
+        assert_refused(SMALL("", "q35", VCPUS("256"), "", ""), VIRTIO, FDGROUP_KEEP, "256 vCPUs");
 }
 
 static void features(void **state) {
@@ -308,10 +311,10 @@ static void features(void **state) {
                                SMALL(QEMU_NS, "q35", "%s" REQUEST("auto"), AMD, REMAP), c->before);
                 (void)snprintf(after, sizeof(after),
                                SMALL(QEMU_NS, "q35", "%s" REQUEST("auto"), AMD, REMAP), c->after);
-                assert_applied(before, EMULATED, false, after, c->n_changes);
+                assert_applied(before, EMULATED, FDGROUP_KEEP, after, c->n_changes);
         }
         assert_applied(SMALL("", "q35", REQUEST("auto"), "    <iommu model='virtio'/>\n", ""),
-                       VIRTIO, false,
+                       VIRTIO, FDGROUP_KEEP,
                        SMALL("", "q35", ACPI REQUEST("auto"), "    <iommu model='virtio'/>\n", ""),
                        1);
 }
@@ -365,7 +368,7 @@ static void command_lines(void **state) {
                 (void)snprintf(after, sizeof(after),
                                SMALL("%s", "q35", REQUEST("auto") BOTH, AMD, "%s"), c->ns_after,
                                c->after);
-                assert_applied(before, EMULATED, false, after, c->n_changes);
+                assert_applied(before, EMULATED, FDGROUP_KEEP, after, c->n_changes);
         }
 }
 
@@ -402,7 +405,7 @@ static void command_lines_removed(void **state) {
                                SMALL(QEMU_NS, "q35", REQUEST("auto") BOTH,
                                      "    <iommu model='virtio'/>\n", "%s"),
                                c->after);
-                assert_applied(before, VIRTIO, false, after, c->n_changes);
+                assert_applied(before, VIRTIO, FDGROUP_KEEP, after, c->n_changes);
         }
 }
 
@@ -442,15 +445,68 @@ static void iommufds(void **state) {
                                SMALL("", "q35", "%s" ACPI REQUEST("auto"),
                                      "%s    <iommu model='virtio'/>\n", ""),
                                c->after, c->devices_after);
-                assert_applied(before, VIRTIO, true, after, c->n_changes);
+                assert_applied(before, VIRTIO, FDGROUP_ADD, after, c->n_changes);
         }
         /* unasked for it stays as it is */
         assert_applied(SMALL("", "q35", "  <iommufd enabled='no'/>\n" ACPI REQUEST("auto"),
                              "    <iommu model='virtio'/>\n", ""),
-                       VIRTIO, false,
+                       VIRTIO, FDGROUP_KEEP,
                        SMALL("", "q35", "  <iommufd enabled='no'/>\n" ACPI REQUEST("auto"),
                              "    <iommu model='virtio'/>\n", ""),
                        0);
+}
+
+/* What was put there is taken out, with its line; what else there is stays. */
+static void iommufds_removed(void **state) {
+        static const struct {
+                const char *before, *after;
+                size_t n_changes;
+        } cases[] = {
+                { IOMMUFD, "", 1 },
+                { "", "", 0 },
+                { "  <iommufd fdgroup=\"aviommu\">\n  </iommufd>\n", "", 1 },
+                { "  <iommufd enabled='no' fdgroup='aviommu'/>\n", "", 1 },
+                { "  <iommufd enabled='yes'/>\n", "  <iommufd enabled='yes'/>\n", 0 },
+                { "  <iommufd enabled='yes' fdgroup='other'/>\n",
+                  "  <iommufd enabled='yes' fdgroup='other'/>\n", 0 },
+                { "  <iommufd enabled='yes' fdgroup='aviommu' more='1'/>\n",
+                  "  <iommufd enabled='yes' more='1'/>\n", 1 },
+                { "  <iommufd enabled='yes' fdgroup='aviommu'><!-- ours --></iommufd>\n",
+                  "  <iommufd enabled='yes'><!-- ours --></iommufd>\n", 1 },
+        };
+        const char *devices = HOSTDEV("1",
+                                      "<driver iommufd='yes'/>") "    <iommu model='virtio'/>\n";
+
+        (void)state;
+        for_each_case(c, cases) {
+                char before[2048], after[2048];
+
+                (void)snprintf(before, sizeof(before),
+                               SMALL("", "q35", "%s" ACPI REQUEST("auto"), "%s", ""), c->before,
+                               devices);
+                (void)snprintf(after, sizeof(after),
+                               SMALL("", "q35", "%s" ACPI REQUEST("auto"), "%s", ""), c->after,
+                               devices);
+                assert_applied(before, VIRTIO, FDGROUP_REMOVE, after, c->n_changes);
+        }
+}
+
+/* Given and taken again: the text is what it was. */
+static void iommufd_there_and_back(void **state) {
+        static const char *const texts[] = { plain_virtio, plain_emulated };
+
+        (void)state;
+        for (size_t i = 0; i < ELEMENTSOF(texts); i++) {
+                DomainTier tier = i == 0 ? VIRTIO : EMULATED;
+                _cleanup_(domain_changes_done) DomainChanges changes = {}, back = {};
+                _cleanup_free_ char *with = NULL, *without = NULL, *error = NULL;
+
+                assert_ok(apply(texts[i], tier, FDGROUP_ADD, &with, &changes, &error));
+                assert_contains(with, "<iommufd enabled='yes' fdgroup='aviommu'/>");
+                assert_ok(apply(with, tier, FDGROUP_REMOVE, &without, &back, &error));
+                assert_string_equal(without, texts[i]);
+                assert_int_equal(back.n, 1);
+        }
 }
 
 /* A text without a newline in it, or with those of another system. */
@@ -460,7 +516,7 @@ static void other_lines(void **state) {
                 "<domain><name>a</name><metadata><x xmlns='urn:x'/></metadata><os><type "
                 "machine='q35'/></os>"
                 "<features><acpi/></features><devices><disk/></devices></domain>",
-                VIRTIO, false,
+                VIRTIO, FDGROUP_KEEP,
                 "<domain><name>a</name><metadata><x xmlns='urn:x'/>\n  <aviommu:viommu " XMLNS
                 " tier=\"virtio\"/>\n</metadata><os><type "
                 "machine='q35'/></os><features><acpi/></features>"
@@ -470,7 +526,7 @@ static void other_lines(void **state) {
                        "machine='q35'/></os>\r\n<features><acpi/></features>\r\n"
                        "<metadata><viommu xmlns='" DOMAIN_XMLNS
                        "' tier='auto'/></metadata>\r\n<devices>\r\n</devices>\r\n</domain>\r\n",
-                       VIRTIO, false,
+                       VIRTIO, FDGROUP_KEEP,
                        "\xef\xbb\xbf<domain>\r\n<name>a</name>\r\n<os><type "
                        "machine='q35'/></os>\r\n<features><acpi/></features>\r\n"
                        "<metadata><viommu xmlns='" DOMAIN_XMLNS
@@ -483,30 +539,30 @@ static void refusals(void **state) {
         static const struct {
                 const char *xml;
                 DomainTier tier;
-                bool fdgroup;
+                FdgroupEdit fdgroup;
                 const char *says;
         } cases[] = {
-                { SMALL("", "q35", "", "", ""), DOMAIN_TIER_HARDWARE, false,
+                { SMALL("", "q35", "", "", ""), DOMAIN_TIER_HARDWARE, FDGROUP_KEEP,
                   "Ask for emulated or virtio" },
-                { SMALL("", "pc-i440fx-11.1", "", "", ""), VIRTIO, false,
+                { SMALL("", "pc-i440fx-11.1", "", "", ""), VIRTIO, FDGROUP_KEEP,
                   "\"pc-i440fx-11.1\", and an <iommu> wants q35" },
-                { SMALL("", "pc", "", "", ""), EMULATED, false, "machine='q35'" },
-                { SMALL("", "pc-q3", "", "", ""), EMULATED, false, "machine='q35'" },
-                { "<domain><name>a</name><devices/></domain>", VIRTIO, false,
+                { SMALL("", "pc", "", "", ""), EMULATED, FDGROUP_KEEP, "machine='q35'" },
+                { SMALL("", "pc-q3", "", "", ""), EMULATED, FDGROUP_KEEP, "machine='q35'" },
+                { "<domain><name>a</name><devices/></domain>", VIRTIO, FDGROUP_KEEP,
                   "libvirt's default, and" },
-                { "<domain><name>a</name><os><type machine='q35'/></os></domain>", VIRTIO, false,
-                  "no <devices>" },
+                { "<domain><name>a</name><os><type machine='q35'/></os></domain>", VIRTIO,
+                  FDGROUP_KEEP, "no <devices>" },
                 { SMALL("", "q35", "", "<iommu model='amd'/><iommu model='amd'/>", ""), EMULATED,
-                  false, "several <iommu>" },
+                  FDGROUP_KEEP, "several <iommu>" },
                 /* what is there has to be readable */
-                { SMALL("", "q35", REQUEST("none"), "", ""), VIRTIO, false, "tier= wants" },
-                { "<domain>", VIRTIO, false, "Line 1 of the domain's XML" },
+                { SMALL("", "q35", REQUEST("none"), "", ""), VIRTIO, FDGROUP_KEEP, "tier= wants" },
+                { "<domain>", VIRTIO, FDGROUP_KEEP, "Line 1 of the domain's XML" },
                 { "<?xml version='1.0' encoding='ISO-8859-1'?>" SMALL("", "q35", "", "", ""),
-                  VIRTIO, false, "not in UTF-8" },
+                  VIRTIO, FDGROUP_KEEP, "not in UTF-8" },
                 /* a word too many at the end of QEMU's command line */
                 { SMALL(QEMU_NS, "q35", "", "",
                         "<qemu:commandline><qemu:arg value='-global'/></qemu:commandline>"),
-                  EMULATED, false, "cannot be edited by a program" },
+                  EMULATED, FDGROUP_KEEP, "cannot be edited by a program" },
         };
 
         (void)state;
@@ -517,16 +573,18 @@ static void without_memory(void **state) {
         static const struct {
                 const char *xml;
                 DomainTier tier;
+                FdgroupEdit fdgroup;
         } cases[] = {
-                { plain, EMULATED },
-                { plain_emulated, VIRTIO },
+                { plain, EMULATED, FDGROUP_ADD },
+                { plain_emulated, VIRTIO, FDGROUP_ADD },
                 { SMALL(QEMU_NS, "q35", "<iommufd/><features><ioapic/></features>",
                         "<iommu model='amd'><driver passthrough='on'/></iommu>"
                         "<hostdev type='pci'><driver "
                         "iommufd='no'/><source><address/></source></hostdev>",
                         "<qemu:commandline><qemu:arg value='-S'/></qemu:commandline>"),
-                  EMULATED },
-                { SMALL("", "pc", "", "", ""), EMULATED },
+                  EMULATED, FDGROUP_ADD },
+                { SMALL("", "pc", "", "", ""), EMULATED, FDGROUP_ADD },
+                { SMALL("", "q35", IOMMUFD, "", ""), VIRTIO, FDGROUP_REMOVE },
         };
 
         (void)state;
@@ -534,7 +592,7 @@ static void without_memory(void **state) {
                 _cleanup_(domain_changes_done) DomainChanges changes = {};
                 _cleanup_free_ char *result = NULL;
                 _cleanup_free_ char *error = NULL;
-                int r = apply(c->xml, c->tier, true, &result, &changes, &error);
+                int r = apply(c->xml, c->tier, c->fdgroup, &result, &changes, &error);
 
                 if (r == -ENOMEM)
                         assert_true(!result && !error && !changes.sentences);
@@ -545,12 +603,20 @@ static void without_memory(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(fresh),         cmocka_unit_test(back_and_forth),
-                cmocka_unit_test(requests),      cmocka_unit_test(amd_iommus),
-                cmocka_unit_test(many_vcpus),    cmocka_unit_test(features),
-                cmocka_unit_test(command_lines), cmocka_unit_test(command_lines_removed),
-                cmocka_unit_test(iommufds),      cmocka_unit_test(other_lines),
-                cmocka_unit_test(refusals),      cmocka_unit_test(without_memory),
+                cmocka_unit_test(fresh),
+                cmocka_unit_test(back_and_forth),
+                cmocka_unit_test(requests),
+                cmocka_unit_test(amd_iommus),
+                cmocka_unit_test(many_vcpus),
+                cmocka_unit_test(features),
+                cmocka_unit_test(command_lines),
+                cmocka_unit_test(command_lines_removed),
+                cmocka_unit_test(iommufds),
+                cmocka_unit_test(iommufds_removed),
+                cmocka_unit_test(iommufd_there_and_back),
+                cmocka_unit_test(other_lines),
+                cmocka_unit_test(refusals),
+                cmocka_unit_test(without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
