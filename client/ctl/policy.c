@@ -121,7 +121,7 @@ static void on_setting(void *userdata, const char *section, const char *key, con
 static int policy_show(Ctl *ctl, const char *path) {
         static const TableColumn columns[] = {
                 { "SECTION", TABLE_TRUNC },
-                { "KEY", 0 },
+                { "KEY", TABLE_WRAP },
                 { "VALUE", TABLE_TRUNC },
                 { "FROM", TABLE_TRUNC },
         };

@@ -10,6 +10,8 @@
 #include "lib/alloc.h"
 #include "lib/table.h"
 
+#define REASON_WIDTH 20U /* with fewer columns it is no sentence any more */
+
 typedef struct Quarantined {
         const char *uuid, *kind, *reason;
 } Quarantined;
@@ -96,6 +98,18 @@ static void list_json(const QuarantinedList *l, Output *o) {
         output_doc(o, d);
 }
 
+/* On a terminal with room for hardly more than a UUID, each reason is below its own. */
+static void print_narrow_list(const QuarantinedList *l, Output *o) {
+        static const TableColumn column = { "QUARANTINED", TABLE_WRAP };
+        _cleanup_(table_freep) Table *t = table_new(&column, 1, true);
+
+        for (size_t i = 0; i < l->n; i++) {
+                TABLE_ADD(t, l->items[i].uuid);
+                TABLE_ADD(t, cell_or_dash(l->items[i].reason));
+        }
+        table_print(t, o);
+}
+
 static void print_list(const QuarantinedList *l, Output *o) {
         static const TableColumn columns[] = { { "UUID", 0 },
                                                { "KIND", TABLE_TRUNC | TABLE_LESS },
@@ -116,6 +130,8 @@ static int list(Ctl *ctl) {
                 return r;
         if (ctl->out.json != JSON_OFF)
                 list_json(&l, &ctl->out);
+        else if (l.n > 0 && ctl->out.is_tty && ctl->out.columns < UUID_STRING_SIZE + REASON_WIDTH)
+                print_narrow_list(&l, &ctl->out);
         else if (l.n > 0)
                 print_list(&l, &ctl->out);
         else

@@ -105,6 +105,14 @@ test_terminal() {
         on_tty "40 columns, show" 40 80 "$ctl" show db1
         compare show.tty40 "$tmp/tty"
         echo "ok 40 columns"
+        for how in list host functions reservations status reclaim "show web1" "plan $uuid1 $hardware" \
+                "policy show $here/../../policy/aviommud.conf" "policy explain $uuid1 --tenant acme"; do
+                on_tty "40 columns, $how" 40 500 env NO_COLOR=1 PAGER=cat "$ctl" $how
+                no_escapes "40 columns, $how" "$tmp/tty"
+                awk 'length > 40 { print; exit 1 }' "$tmp/tty" || fail "40 columns, $how" "wider than the terminal"
+                [ -s "$tmp/tty" ] || fail "40 columns, $how" "nothing"
+        done
+        echo "ok 40 columns, every table"
         on_tty "pretty on a terminal" 100 50 "$ctl" list -j
         cmp -s "$tmp/tty" "$golden/list.pretty.json" || fail "pretty on a terminal" "is not"
         echo "ok pretty on a terminal"
@@ -151,7 +159,8 @@ test_locale() {
                 return
         fi
         mock_start
-        for verb in "status" "show web1" "list -j"; do
+        for verb in "status" "show web1" "list -j" "host" "reservations" "metrics" "plan $uuid1 $hardware" \
+                "policy explain $uuid1 --memory=1536M" "create $uuid1 $hardware --memory=1536M" "reserve $hardware --ttl=0.5"; do
                 # shellcheck disable=SC2086
                 run "locale" 0 $verb
                 cp "$tmp/out" "$tmp/plain"
