@@ -124,8 +124,12 @@ int verb_create(Ctl *ctl, int argc, char **argv) {
         } else if (!ctl->quiet || streq(argv[0], "new"))
                 output_printf(&ctl->out, "%s\n", uuid);
         r = output_flush_line(&ctl->out, &ctl->failure);
-        if (r < 0)
+        if (r < 0) {
+                (void)snprintf(ctl->failure.next, sizeof(ctl->failure.next),
+                               "The VM %s is there: `aviommuctl destroy %s` takes it down.", uuid,
+                               uuid);
                 return r;
+        }
 
         if (ctl->request.is_held)
                 return hold_vm(ctl, uuid);

@@ -124,8 +124,12 @@ int verb_destroy(Ctl *ctl, int argc, char **argv) {
                 else if (!as_json) {
                         ctl_done(ctl, uuids[i], NULL, NULL, "Destroyed %s.", uuids[i]);
                         r = output_flush_line(&ctl->out, &ctl->failure);
-                        if (r < 0)
+                        if (r < 0) {
+                                (void)snprintf(ctl->failure.next, sizeof(ctl->failure.next),
+                                               "The VM %s has been destroyed%s.", uuids[i],
+                                               i + 1 < argc ? ", and none after it" : "");
                                 return r;
+                        }
                 }
         }
         if (as_json)

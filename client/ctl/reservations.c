@@ -49,6 +49,39 @@ static int call_reserve(Ctl *ctl, sd_bus_message **ret_reply) {
         return client_call(&ctl->client, m, &options, ret_reply, &ctl->failure);
 }
 
+/* By its token or its id. */
+static int give_back(Ctl *ctl, const char *name) {
+        static const CallOptions options = { .what = "giving a reservation back",
+                                             .is_change = true };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = client_new_call(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, "Unreserve", &m,
+                            &ctl->failure);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "s", name);
+        if (r == -EINVAL)
+                return ctl_usage(ctl, "The token is not a text in UTF-8");
+        if (r < 0)
+                return failure_set_connection(&ctl->failure, r, NULL);
+        return client_call(&ctl->client, m, &options, NULL, &ctl->failure);
+}
+
+/* A reservation of which nobody has read the token would be in everybody's way until it expires. */
+static int undo_reserve(Ctl *ctl, const char *token, const char *id) {
+        char why[sizeof(ctl->failure.text)];
+
+        (void)snprintf(why, sizeof(why), "%s",
+                       ctl->out.is_closed ? "Nobody reads the token" : ctl->failure.text);
+        if (give_back(ctl, token) < 0)
+                return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO,
+                                   "`aviommuctl reservations` shows it until it expires.",
+                                   "%s, and reservation %s could not be given back", why, id);
+        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO, NULL,
+                           "%s: reservation %s has been given back", why, id);
+}
+
 int verb_reserve(Ctl *ctl, int argc, char **argv) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         const char *token;
@@ -83,33 +116,22 @@ int verb_reserve(Ctl *ctl, int argc, char **argv) {
                 output_printf(&ctl->out, "%s\n", harmless);
         }
         r = output_flush_line(&ctl->out, &ctl->failure);
-        if (r >= 0)
-                ctl_notice(ctl,
-                           "Kept for %s: `aviommuctl create UUID --reservation=TOKEN` uses it, "
-                           "`aviommuctl unreserve TOKEN` gives it back.",
-                           FORMAT_DURATION(ctl->ttl_usec));
-        return r;
+        if (r < 0 || ctl->out.is_closed)
+                return undo_reserve(ctl, token, id);
+        ctl_notice(ctl,
+                   "Kept for %s: `aviommuctl create UUID --reservation=TOKEN` uses it, "
+                   "`aviommuctl unreserve TOKEN` gives it back.",
+                   FORMAT_DURATION(ctl->ttl_usec));
+        return 0;
 }
 
 int verb_unreserve(Ctl *ctl, int argc, char **argv) {
-        static const CallOptions options = { .what = "giving a reservation back",
-                                             .is_change = true };
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         char id[ID_LENGTH + 1];
         int r;
 
         (void)argc;
 
-        r = client_new_call(&ctl->client, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, "Unreserve", &m,
-                            &ctl->failure);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_append(m, "s", argv[0]);
-        if (r == -EINVAL)
-                return ctl_usage(ctl, "The token is not a text in UTF-8");
-        if (r < 0)
-                return failure_set_connection(&ctl->failure, r, NULL);
-        r = client_call(&ctl->client, m, &options, NULL, &ctl->failure);
+        r = give_back(ctl, argv[0]);
         if (r < 0)
                 return r;
         (void)snprintf(id, sizeof(id), "%s", argv[0]);

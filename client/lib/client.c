@@ -316,6 +316,8 @@ int client_call(Client *c, sd_bus_message *message, const CallOptions *options,
                 r = failure_set_connection(reterr, r, c->address);
         else if (e)
                 r = call_failed(&call, e, reterr);
+        else if (call.options->is_change)
+                c->has_changed = true;
         if (r < 0 || !ret_reply)
                 (void)sd_bus_message_unref(call.reply);
         else

@@ -19,6 +19,7 @@ typedef struct Client {
         char *address;         /* NULL: the system bus */
         bool interactive;      /* polkit may ask for a password */
         bool quiet;            /* no progress, no notices */
+        bool has_changed;      /* a call that changes something has been answered with success */
         bool only_looks;       /* calls do not start a daemon that is not there */
         uint64_t timeout_usec; /* 0: what each call thinks right */
 } Client;

@@ -180,6 +180,17 @@ test_changes() {
         asked "create: the default request" \
                 "CreateVm \"$uuid1\" [ \"tier\" \"hardware\" \"functions\" [ ( \"0000:41:00.0\" [ ] ) ] ]"
         expect create.json 0 create $uuid1 $hardware -jq
+        "$ctl" create $uuid1 $hardware >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "The VM $uuid1 is there" "$tmp/err" || fail "create, full disk" "does not say what is there"
+        echo "ok create, full disk"
+        "$ctl" attach web1 0000:41:00.0 >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "What was to be changed has been changed" "$tmp/err" ||
+                fail "attach, full disk" "does not say whether it is done"
+        echo "ok attach, full disk"
+        "$ctl" destroy $uuid1 $uuid2 >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "The VM $uuid1 has been destroyed, and none after it" "$tmp/err" ||
+                fail "destroy, full disk" "does not say what is done"
+        echo "ok destroy, full disk"
         run "create with everything" 0 --timeout=20 create \
                 --name web1 --tier hardware $uuid1 --function 0000:41:00.0=01:00.0 \
                 --function=0001:01:00.1 --vf-token=ABCDEF00222233334444555555555555 --managed \
@@ -261,6 +272,21 @@ test_changes() {
         expect reserve.json 0 reserve -j --tier virtio --ttl 0.5
         run "reserve --quiet" 0 reserve -q --tier virtio --ttl 60
         [ "$(cat "$tmp/out" "$tmp/err")" = 0a1b2c3d4e5f40718293a4b5c6d7e8f9 ] || fail "reserve --quiet" "not the token alone"
+        # A token that nobody has read is given back, or it is in the way until it expires.
+        "$ctl" reserve $hardware --ttl=300 >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "No space left on device: reservation 0a1b2c3d4e5f has been given back" "$tmp/err" ||
+                fail "reserve, full disk" "goes unnoticed"
+        asked "reserve, full disk" 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
+        mock_start
+        mkfifo "$tmp/nobody"
+        exec 8<>"$tmp/nobody" 7>"$tmp/nobody" 8>&-
+        "$ctl" reserve $hardware --ttl=300 >&7 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "Nobody reads the token: reservation 0a1b2c3d4e5f has been given back" "$tmp/err" ||
+                fail "reserve, closed pipe" "goes unnoticed"
+        exec 7>&-
+        asked "reserve, closed pipe" 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
+        ! grep -q 40718293a4b5 "$tmp/err" || fail "reserve, closed pipe" "tells the token"
+
         expect unreserve.txt 0 unreserve 0a1b2c3d4e5f40718293a4b5c6d7e8f9
         asked unreserve 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
         expect unreserve.json 0 unreserve -j f00000000001

@@ -41,6 +41,20 @@ test_metrics() {
         [ "$(stat -c %a "$file")" = 640 ] || fail "metrics --output" "the mode has become $(stat -c %a "$file")"
         echo "ok metrics --output"
 
+        # A disk that is full: what was there stays, and nothing is left beside it.
+        if mkdir "$tmp/full" && unshare -m sh -c 'mount -t tmpfs -o size=16k none "$1"' - "$tmp/full" 2>/dev/null; then
+                # shellcheck disable=SC2016
+                unshare -m sh -c 'mount -t tmpfs -o size=16k none "$1/full" && cd "$1/full" && echo old >a.prom &&
+                        cat /dev/zero >filler 2>/dev/null
+                        "$2" metrics --output="$1/full/a.prom" >"$1/out" 2>"$1/err"
+                        echo $? $(ls) $(cat a.prom) >"$1/full.says"' - "$tmp" "$ctl"
+                [ "$(cat "$tmp/full.says")" = "1 a.prom filler old" ] || fail "metrics, full disk" "$(cat "$tmp/full.says")"
+                grep -q "a.prom: No space left on device" "$tmp/err" || fail "metrics, full disk" "does not say why"
+                echo "ok metrics, full disk"
+        else
+                echo "skipped metrics, full disk: nothing can be mounted here"
+        fi
+
         # Another's link is replaced, not followed.
         echo untouched >"$tmp/target"
         ln -sf "$tmp/target" "$tmp/link.prom"
