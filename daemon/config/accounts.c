@@ -63,3 +63,41 @@ int account_find_uid(const char *name, uid_t *ret) {
 int account_find_gid(const char *name, gid_t *ret) {
         return find(name, look_for_group, ret);
 }
+
+/* *ret_buf, which the caller frees, holds the strings. */
+static int find_user(uid_t uid, struct passwd *ret, char **ret_buf) {
+        for (size_t size = ENTRY_BYTES_MIN; size <= ENTRY_BYTES_MAX; size *= 4) {
+                _cleanup_free_ char *buf = malloc(size);
+                struct passwd *found = NULL;
+                int e;
+
+                if (!buf)
+                        return -ENOMEM;
+                e = getpwuid_r(uid, ret, buf, size, &found);
+                if (e == ERANGE)
+                        continue;
+                if (e != 0 || !found)
+                        return -ESRCH;
+                *ret_buf = TAKE_PTR(buf);
+                return 0;
+        }
+        return -ESRCH;
+}
+
+int account_get_groups(uid_t uid, gid_t **ret, size_t *ret_n) {
+        _cleanup_free_ gid_t *groups = new0(gid_t, ACCOUNT_GROUPS_MAX);
+        _cleanup_free_ char *buf = NULL;
+        int n = ACCOUNT_GROUPS_MAX, r;
+        struct passwd pwd;
+
+        if (!groups)
+                return -ENOMEM;
+        r = find_user(uid, &pwd, &buf);
+        if (r < 0)
+                return r;
+        if (getgrouplist(pwd.pw_name, pwd.pw_gid, groups, &n) < 0)
+                n = ACCOUNT_GROUPS_MAX; /* there are more */
+        *ret = TAKE_PTR(groups);
+        *ret_n = (size_t)n;
+        return 0;
+}

@@ -11,3 +11,8 @@ int account_find_uid(const char *name, uid_t *ret);
 
 /* The same of a group. */
 int account_find_gid(const char *name, gid_t *ret);
+
+/* The groups that the host has the user @uid in, the first ACCOUNT_GROUPS_MAX of them; *ret is the caller's. Returns 0, -ESRCH (nobody's number),
+ * -ENOMEM. */
+#define ACCOUNT_GROUPS_MAX 1024
+int account_get_groups(uid_t uid, gid_t **ret, size_t *ret_n);

@@ -234,8 +234,8 @@ int admission_check_tenant(const Config *config, const VmRequest *request, Probl
         if (!tenant_may_be_used_by(t, request->uid, request->groups, request->n_groups))
                 return problem_set(p, PROBLEM_ACCESS_DENIED,
                                    "uid %u may not act for tenant %s: Users= of [Tenant %s] in "
-                                   "aviommud.conf(5) does not name it, and Groups= none of the "
-                                   "groups that it had when it connected to the bus.",
+                                   "aviommud.conf(5) does not name it, and Groups= none of its "
+                                   "groups.",
                                    request->uid, tenant, tenant);
         if (t->tiers && !(t->tiers & bits[request->tier]))
                 return problem_set(p, PROBLEM_TIER_NOT_ALLOWED,

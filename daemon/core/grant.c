@@ -279,7 +279,9 @@ int manager_create_vm(Manager *m, VmRequest *request, uid_t owner_uid, const cha
         int r;
 
         request->uid = owner_uid;
-        r = check_request(m, request, p);
+        r = user_groups_complete(m, request);
+        if (r >= 0)
+                r = check_request(m, request, p);
         if (r >= 0)
                 r = new_vm(m, request, owner_uid, &vm, p);
         if (r < 0)

@@ -198,6 +198,13 @@ int hotplug_start(Manager *m);
 /* The host wants a function back that the daemon holds. */
 int hotplug_unplug_wanted(Vm *vm, const PciAddress *function);
 
+/* ---- who is in which group (user-groups.c) ---- */
+
+/* Has a request know the groups of its user where nobody has connected for it, so that the bus tells of none, and its tenant has
+ * groups. Asks the host, and remembers the answer for a while. Returns 0 or -ENOMEM. */
+int user_groups_complete(Manager *m, VmRequest *request);
+void user_groups_forget(Manager *m);
+
 /* ---- prepared contexts (prepared.c) ---- */
 
 /* Lends the prepared iommufd of a VM to a CreateVm, -1 when there is none. It stays the prepared context's until it is used up, that is the VM's. */

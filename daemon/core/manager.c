@@ -255,6 +255,9 @@ int manager_plan_vm(Manager *m, VmRequest *request, uid_t uid, Admission *ret,
 
         request->uid = uid;
         view.ret_rules = ret_rules;
+        r = user_groups_complete(m, request);
+        if (r < 0)
+                return r;
         r = plan_vm(m, &view, request, uid, ret, reterr_problem);
         /* Where it ended before it came to the amounts, those that are known. */
         if (ret_rules && ret_rules->n_rules == 0)
@@ -359,6 +362,7 @@ Manager *manager_free(Manager *m) {
         free(m->vms);
         prepared_free_all(m);
         reservations_free_all(m);
+        user_groups_forget(m);
         for (Claim *claim, *next = m->claims; (claim = next);) {
                 next = claim->hh.next;
                 claims_remove(m, &claim->function);

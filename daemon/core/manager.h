@@ -33,6 +33,15 @@ typedef struct Reservation Reservation;
 
 #define RESERVATION_TITLE_SIZE 192
 
+/* The groups of a user as the host had them a short while ago (user-groups.c). */
+#define KNOWN_GROUPS_MAX 16
+typedef struct KnownGroups {
+        uid_t uid;
+        gid_t *groups; /* NULL: nobody's, where .until_usec is 0 too; or a user who is in none */
+        size_t n_groups;
+        uint64_t until_usec; /* CLOCK_MONOTONIC; 0: nothing is known here */
+} KnownGroups;
+
 /* How a reservation ended, for whoever comes with its token later. */
 typedef enum ReservationEnd {
         RESERVATION_USED,
@@ -102,6 +111,7 @@ struct Manager {
         size_t n_reservations;
         EndedReservation ended[ENDED_RESERVATIONS_MAX]; /* the latest, round and round */
         size_t n_ended;
+        KnownGroups known_groups[KNOWN_GROUPS_MAX];
         const Reservation *deciding_for;     /* while a decision counts on it */
         char holder[RESERVATION_TITLE_SIZE]; /* what a decider was told last */
 

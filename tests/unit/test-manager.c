@@ -5,6 +5,8 @@
 #include "fixture.h"
 
 #include <inttypes.h>
+#include <pwd.h>
+#include <sys/mman.h>
 
 #define HW     TIER_HARDWARE, HANDOVER_DAEMON
 #define EMU    TIER_EMULATED, HANDOVER_VMM
@@ -202,6 +204,59 @@ static void emulated_by_the_daemon(void **state) {
         assert_ok(fx_destroy(&f, "vm", false));
         fx_assert_clean(&f);
         fx_done(&f);
+}
+
+/* For whom no connection speaks, the host says in which groups he is; of whom one does, the bus has said it. */
+static void groups_of_who_is_not_there(void **state) {
+        const struct passwd *user = getpwuid(1);
+        char text[128], path[64];
+        static const struct {
+                const char *tenant;
+                uid_t uid;
+                bool named; /* groups that the bus has named */
+                int error;
+        } cases[] = {
+                { "his", 1, false, 0 },
+                { "his", 1, true, EACCES },
+                { "his", 1, false, 0 }, /* which is known now */
+                { "anothers", 1, false, EACCES },
+                { "anothers", 0, false, 0 },
+                { "his", 4000000001, false, EACCES }, /* nobody */
+        };
+        const gid_t none[] = { 4000000002 };
+        Fixture f;
+        int fd = memfd_create("config", MFD_CLOEXEC);
+
+        (void)state;
+        if (!user) {
+                print_message("This host has no user of the number 1\n");
+                skip();
+        }
+        (void)snprintf(text, sizeof(text),
+                       "[Tenant his]\nGroups=%u\n[Tenant anothers]\nGroups=%u\n", user->pw_gid,
+                       4000000000U);
+        assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%i", fd);
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(config_read_file(&f.manager->config, path, NULL));
+        for_each_case(c, cases) {
+                Admission a = ADMISSION_NULL;
+                VmRequest request;
+                Problem p = {};
+                int r;
+
+                fx_request(&request, "vm", LEGACY, FNS());
+                (void)snprintf(request.tenant, sizeof(request.tenant), "%s", c->tenant);
+                if (c->named)
+                        assert_ok(vm_request_set_groups(&request, none, ELEMENTSOF(none)));
+                r = manager_plan_vm(f.manager, &request, c->uid, &a, NULL, &p);
+                if (r != -c->error)
+                        fail_msg("case %zu: %i, %s", (size_t)(c - cases), r, p.text);
+                admission_done(&a);
+                vm_request_done(&request);
+        }
+        fx_done(&f);
+        fd_close(fd);
 }
 
 static void many_at_once(void **state) {
@@ -846,6 +901,7 @@ int main(void) {
                 cmocka_unit_test(memory_of_the_vmm),
                 cmocka_unit_test(life_of_a_legacy_vm),
                 cmocka_unit_test(emulated_by_the_daemon),
+                cmocka_unit_test(groups_of_who_is_not_there),
                 cmocka_unit_test(many_at_once),
                 cmocka_unit_test(very_many),
                 cmocka_unit_test(creation_is_refused),

@@ -388,7 +388,7 @@ static void tenants(void **state) {
                 { "b", 0, TIER_HARDWARE, 0, NULL },
                 { "b", 7, TIER_HARDWARE, PROBLEM_ACCESS_DENIED, "uid 7 may not act for tenant b" },
                 { "g", 7, TIER_HARDWARE, 0, NULL },
-                { "h", 7, TIER_HARDWARE, PROBLEM_ACCESS_DENIED, "and Groups= none of the groups" },
+                { "h", 7, TIER_HARDWARE, PROBLEM_ACCESS_DENIED, "and Groups= none of its groups" },
                 { "x", 0, TIER_HARDWARE, PROBLEM_NO_SUCH_TENANT, "There is no [Tenant x]" },
         };
         Config any = {};
