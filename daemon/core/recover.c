@@ -4,8 +4,6 @@
  * Taking on what the last daemon left: records and descriptors are brought together, the kernel is asked what is still there
  * (core/recovery.h decides), and VMs, prepared contexts and reservations stand as before. Runs before the loop, and asks the kernel
  * only what it answers at once; what has to be done about a VM follows as an operation of its own.
- *
- * A descriptor that nobody claims is let go, also in the fd store; but not one that a newer version's record may be about.
  */
 
 #include <errno.h>
@@ -14,16 +12,9 @@
 
 #include "base/fd-util.h"
 #include "core/manager-private.h"
+#include "core/recover-fds.h"
 #include "core/recovery.h"
-#include "state/fd-name.h"
 #include "vm/vm-saved.h"
-
-typedef struct LeftFd {
-        uint32_t id;
-        const char *name; /* as it is in the fd store */
-        int fd;
-        bool claimed; /* it has found its place: it stays in the fd store */
-} LeftFd;
 
 /* A record that waits until all VMs are there. */
 typedef struct LeftRecord {
@@ -36,88 +27,11 @@ typedef struct LeftRecord {
 typedef struct Recovery {
         Manager *m;
         uint64_t now_usec;
-        StoredFd *stored;
-        size_t n_stored;
-        LeftFd *fds; /* with a name of ours, sorted */
-        size_t n_fds;
+        LeftFds fds;
         LeftRecord *later;
         size_t n_later;
         size_t n_adopted, n_released, n_dropped;
-        size_t n_left; /* descriptors that belong to nothing */
 } Recovery;
-
-/* ---- the descriptors ---- */
-
-static int left_fd_compare(const void *a, const void *b) {
-        const LeftFd *x = a, *y = b;
-
-        return (x->id > y->id) - (x->id < y->id);
-}
-
-static int collect_fds(Recovery *rec) {
-        if (rec->m->fdstore)
-                fdstore_take(rec->m->fdstore, &rec->stored, &rec->n_stored);
-        rec->fds = new0(LeftFd, MAX(rec->n_stored, (size_t)1));
-        if (!rec->fds)
-                return -ENOMEM;
-        for (size_t i = 0; i < rec->n_stored; i++) {
-                LeftFd *left = rec->fds + rec->n_fds;
-
-                if (fd_name_parse(rec->stored[i].name, &left->id) < 0)
-                        continue;
-                left->name = rec->stored[i].name;
-                left->fd = TAKE_FD(rec->stored[i].fd);
-                rec->n_fds++;
-        }
-        qsort(rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
-        return 0;
-}
-
-/* Only what the kernel says of a file that is something else tells that it is: an error that says nothing decides nothing. */
-static bool is_iommufd(Kernel *k, int fd) {
-        int r = k->ops->object_probe(k, fd, KERNEL_OBJECT_IOAS, UINT32_MAX);
-
-        return r != -ENOTTY && r != -EBADF && r != -EINVAL;
-}
-
-static bool is_pidfd(Kernel *k, int fd) {
-        (void)k;
-        return fd_verify_pidfd(fd) >= 0;
-}
-
-/* Asked with a page table that there never is. */
-static bool is_cdev(Kernel *k, int fd) {
-        return k->ops->cdev_attach(k, fd, 0) != -EBADF;
-}
-
-/* The first of those that have the same number as @left. */
-static LeftFd *first_of_number(const Recovery *rec, LeftFd *left) {
-        while (left > rec->fds && left[-1].id == left->id)
-                left--;
-        return left;
-}
-
-/* What a record calls by that number; not what another one has taken already. Somebody else may have put something into the fd store under
- * the same number: it is the one that is what it should be. */
-static LeftFd *find_fd(const Recovery *rec, uint32_t id, bool (*is_right)(Kernel *k, int fd)) {
-        const LeftFd wanted = { .id = id }, *end = rec->fds + rec->n_fds;
-        LeftFd *left = bsearch(&wanted, rec->fds, rec->n_fds, sizeof(LeftFd), left_fd_compare);
-
-        if (!left)
-                return NULL;
-        for (left = first_of_number(rec, left); left < end && left->id == id; left++)
-                if (left->fd >= 0 && is_right(rec->m->kernel, left->fd))
-                        return left;
-        return NULL;
-}
-
-/* Takes the descriptor; the fd store keeps its own. */
-static int claim_fd(LeftFd *left) {
-        if (!left)
-                return -1;
-        left->claimed = true;
-        return TAKE_FD(left->fd);
-}
 
 /* ---- a VM ---- */
 
@@ -141,7 +55,7 @@ static void gather_functions(const Recovery *rec, const Vm *vm, const LeftFd *io
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 const ContextFunction *f = vm->context.functions + i;
 
-                facts[i].kept = find_fd(rec, f->stored, is_cdev);
+                facts[i].kept = left_fds_find_cdev(&rec->fds, f);
                 facts[i].bound = iommufd && f->device_id != 0 &&
                                  recovery_asks_for_binding(&vm->context, i) &&
                                  exists(k, iommufd->fd, KERNEL_OBJECT_DEVICE, f->device_id);
@@ -158,13 +72,13 @@ static void listen(Manager *m, ContextFunction *f) {
 }
 
 static void claim_descriptors(const Recovery *rec, Vm *vm, LeftFd *iommufd) {
-        vm->context.iommufd = claim_fd(iommufd);
+        vm->context.iommufd = left_fd_claim(iommufd);
         if (!iommufd)
                 vm->context.iommufd_stored = 0;
         for (size_t i = 0; i < vm->context.n_functions; i++) {
                 ContextFunction *f = vm->context.functions + i;
 
-                f->cdev = claim_fd(find_fd(rec, f->stored, is_cdev));
+                f->cdev = left_fd_claim(left_fds_find_cdev(&rec->fds, f));
                 if (f->cdev < 0)
                         f->stored = 0;
         }
@@ -182,7 +96,7 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
                                                           : record->deadline_usec);
                 break;
         case LEASH_PIDFD:
-                r = leash_adopt_pidfd(&vm->leash, claim_fd(leash));
+                r = leash_adopt_pidfd(&vm->leash, left_fd_claim(leash));
                 break;
         case LEASH_CALLER:
                 r = leash_set_caller(&vm->leash, record->leash_caller);
@@ -264,8 +178,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         Vm *mine = *vm;
         _cleanup_free_ RecoveryFunction *functions = new0(
                 RecoveryFunction, MAX(mine->context.n_functions, (size_t)1));
-        LeftFd *iommufd = find_fd(rec, mine->context.iommufd_stored, is_iommufd),
-               *leash = find_fd(rec, mine->leash_stored, is_pidfd);
+        LeftFd *iommufd = left_fds_find_iommufd(&rec->fds, mine->context.iommufd_stored),
+               *leash = left_fds_find_pidfd(&rec->fds, mine->leash_stored);
         Kernel *k = rec->m->kernel;
         RecoveryFacts facts = {
                 .context = &mine->context,
@@ -339,7 +253,7 @@ static int recover_prepared(Recovery *rec, const LeftRecord *left) {
         r = prepared_record_parse(left->body, left->body_length, &record);
         if (r < 0)
                 return r;
-        fd = find_fd(rec, record.stored, is_iommufd);
+        fd = left_fds_find_iommufd(&rec->fds, record.stored);
         if (!fd) {
                 record_forget(rec->m, RECORD_PREPARED, left->id);
                 return 0;
@@ -451,92 +365,7 @@ static int recover_later(Recovery *rec) {
         return r;
 }
 
-/* ---- what is left over ---- */
-
-static bool has_newer(const Manager *m) {
-        for (size_t i = 0; i < m->n_kept; i++)
-                if (m->kept[i].verdict == RECORD_NEWER)
-                        return true;
-        return false;
-}
-
-/* A newer version's record may be about any of them: then they are kept until it is given up. */
-static int keep_name(Manager *m, const char *name) {
-        char **grown = reallocarray(m->kept_names, m->n_kept_names + 1, sizeof(char *));
-
-        if (!grown)
-                return -ENOMEM;
-        m->kept_names = grown;
-        grown[m->n_kept_names] = strdup(name);
-        return grown[m->n_kept_names++] ? 0 : -ENOMEM;
-}
-
-/* A descriptor that nobody has claimed. */
-static int drop_name(Recovery *rec, const char *name) {
-        int r;
-
-        rec->n_left++;
-        if (has_newer(rec->m))
-                return keep_name(rec->m, name);
-        r = fdstore_remove(rec->m->fdstore, name);
-        if (r < 0)
-                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
-                          "The service manager may keep a descriptor: %s", strerror(-r));
-        return 0;
-}
-
-/* Whether one of those with the same number has found its place: what is removed by its name goes with all others of that name. */
-static bool is_number_claimed(const Recovery *rec, LeftFd *left) {
-        const LeftFd *end = rec->fds + rec->n_fds, *l;
-        uint32_t id = left->id;
-
-        for (l = first_of_number(rec, left); l < end && l->id == id; l++)
-                if (l->claimed)
-                        return true;
-        return false;
-}
-
-static int let_go(Recovery *rec) {
-        size_t n_strangers = 0;
-        int r = 0;
-
-        for (size_t i = 0; i < rec->n_fds; i++)
-                rec->fds[i].fd = fd_close(rec->fds[i].fd);
-        for (size_t i = 0; i < rec->n_fds && r >= 0; i++)
-                if (rec->fds[i].claimed)
-                        continue;
-                else if (is_number_claimed(rec, rec->fds + i))
-                        n_strangers++;
-                else
-                        r = drop_name(rec, rec->fds[i].name);
-        if (n_strangers > 0)
-                log_event(
-                        LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
-                        "%zu descriptor(s) that are not the daemon's are in the fd store under the "
-                        "names of its own: each stays there until its namesake goes.",
-                        n_strangers);
-        for (size_t i = 0; i < rec->n_stored && r >= 0; i++)
-                if (rec->stored[i].fd >= 0) { /* no name of ours */
-                        rec->stored[i].fd = fd_close(rec->stored[i].fd);
-                        r = drop_name(rec, rec->stored[i].name);
-                }
-        if (r < 0 || rec->n_left == 0)
-                return r;
-        if (has_newer(rec->m)) {
-                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
-                          "%zu descriptor(s) may belong to the newer aviommud's records, they are "
-                          "kept.",
-                          rec->n_left);
-                return 0;
-        }
-
-        log_msg(LOG_INFO, "Let go of %zu descriptor(s) that belong to nothing.", rec->n_left);
-        r = fdstore_barrier(rec->m->fdstore);
-        if (r < 0)
-                log_event(LOG_WARNING, MESSAGE_DESCRIPTORS_KEPT, NULL,
-                          "The service manager may keep some of them: %s", strerror(-r));
-        return 0;
-}
+/* ---- all of it ---- */
 
 /* Only when what nobody has claimed is gone: it would keep what is taken back here, as a function does that was bound and not yet recorded. */
 static int finish_operations(Manager *m) {
@@ -560,13 +389,13 @@ int manager_recover(Manager *m) {
 
         if (sd_event_now(m->event, CLOCK_MONOTONIC, &rec.now_usec) < 0)
                 return -EIO;
-        r = collect_fds(&rec);
+        r = left_fds_collect(&rec.fds, m);
         if (r >= 0 && m->records)
                 r = state_store_read(m->records, on_record, &rec);
         if (r >= 0)
                 r = recover_later(&rec);
         if (r >= 0)
-                r = let_go(&rec);
+                r = left_fds_let_go(&rec.fds);
         if (r >= 0)
                 r = finish_operations(m);
         if (rec.n_adopted + rec.n_released + rec.n_dropped > 0)
@@ -576,11 +405,8 @@ int manager_recover(Manager *m) {
 
         for (size_t i = 0; i < rec.n_later; i++)
                 free(rec.later[i].body);
-        for (size_t i = 0; rec.fds && i < rec.n_fds; i++)
-                fd_close(rec.fds[i].fd);
         free(rec.later);
-        free(rec.fds);
-        stored_fds_free(rec.stored, rec.n_stored);
+        left_fds_done(&rec.fds);
         manager_notify_capacity(m);
         return r;
 }
