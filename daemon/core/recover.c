@@ -115,6 +115,16 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
         return r;
 }
 
+/* Whether the record names numbers of what is not there: they will be another one's. */
+static bool names_what_is_lost(const VmRecord *record, const Vm *vm) {
+        bool names = record->leash_stored != vm->leash_stored ||
+                     record->iommufd_stored != vm->context.iommufd_stored;
+
+        for (size_t i = 0; i < record->n_functions; i++)
+                names |= record->functions[i].stored != vm->context.functions[i].stored;
+        return names;
+}
+
 static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFacts *facts,
                  const RecoveryDecision *d, LeftFd *iommufd, LeftFd *leash) {
         int r;
@@ -135,6 +145,8 @@ static int adopt(Recovery *rec, Vm *vm, const VmRecord *record, const RecoveryFa
         r = adopt_leash(rec, vm, record, d, leash);
         if (r >= 0)
                 r = unplug_watches_sync(vm, rec->m->event, hotplug_unplug_wanted);
+        if (r >= 0 && names_what_is_lost(record, vm))
+                record_vm(vm);
         rec->n_adopted++;
         return r;
 }
@@ -216,8 +228,8 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
                 return adopt(rec, mine, record, &facts, &d, iommufd, leash);
 
         claim_descriptors(rec, mine, iommufd);
-        if (leash)
-                leash->claimed = true; /* removed with the rest of it */
+        if (leash) /* taken, or another record that names the number would count on it; removed with the rest of the VM */
+                fd_close(left_fd_claim(leash));
         else
                 mine->leash_stored = 0;
         mine->end_reason = d.end_reason;

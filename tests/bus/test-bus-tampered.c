@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/*
+ * Records and stored descriptors that are whole, and wrong: somebody with the daemon's own rights has written them anew, or put them in
+ * another's place. The daemon neither dies of them nor takes one VM's for another's.
+ */
+
+#include "fixture.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/fd-util.h"
+#include "state/record.h"
+
+#define STORE 64
+
+static void record_path(const Fixture *f, const char *uuid, char ret[static 160]) {
+        (void)snprintf(ret, 160, "%s/run/vm-%s", f->folder, strrchr(vm_path(uuid), '/') + 1);
+}
+
+/* Puts @new in place of the first @old in the record of a VM, and seals it again. */
+static void rewrite_record(const Fixture *f, const char *uuid, const char *old, const char *new) {
+        _cleanup_free_ char *body = NULL, *sealed = NULL;
+        char path[160], text[16384];
+        const char *found, *at;
+        sd_id128_t boot;
+        size_t n, length;
+        FILE *file;
+
+        assert_int_equal(sd_id128_get_boot(&boot), 0);
+        record_path(f, uuid, path);
+        file = fopen(path, "re");
+        assert_non_null(file);
+        n = fread(text, 1, sizeof(text) - 1, file);
+        assert_int_equal(fclose(file), 0);
+        text[n] = '\0';
+        assert_int_equal(record_open(text, n, boot, &found, &length), RECORD_GOOD);
+
+        at = strstr(found, old);
+        if (!at)
+                fail_msg("no %s in %s", old, found);
+        assert_true(asprintf(&body, "%.*s%s%.*s", (int)(at - found), found, new,
+                             (int)(length - (size_t)(at - found) - strlen(old)),
+                             at + strlen(old)) >= 0);
+        assert_int_equal(record_seal(boot, body, &sealed, &n), 0);
+        file = fopen(path, "we");
+        assert_non_null(file);
+        assert_int_equal(fwrite(sealed, 1, n, file), n);
+        assert_int_equal(fclose(file), 0);
+}
+
+static void start_again(Fixture *f) {
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+}
+
+/* Several name the same pidfd as their leash: the end of the one that has it takes nothing from another. */
+static void test_one_leash(void **state) {
+        Fixture *f = *state;
+        _cleanup_close_ int self = fixture_pidfd(getpid());
+        _cleanup_free_ char *before = NULL, *after = NULL;
+
+        for (unsigned i = 1; i <= 4; i++)
+                CREATE(f, uuid_of(i), .tier = "emulated", .handover = "none", .leash_pidfd = self);
+        fixture_kill_daemon(f);
+        for (unsigned i = 1; i <= 4; i++) {
+                char old[32];
+
+                (void)snprintf(old, sizeof(old), "\"leash_stored\":%u,", i);
+                rewrite_record(f, uuid_of(i), old, "\"leash_stored\":1,");
+                if (i > 1) /* tmpfs lists the youngest first */
+                        rewrite_record(f, uuid_of(i), "\"bound\"", "\"draining\"");
+        }
+        start_again(f);
+
+        wait_until(f, vm_count(f) == 1);
+        before = vm_appearance(f, 1, 1);
+        fixture_restart(f);
+        after = vm_appearance(f, 1, 1);
+        assert_string_equal(after, before);
+        vm_destroy_force(f, uuid_of(1));
+        assert_clean(f);
+}
+
+#define TAMPERED_TEST(test) BUS_TEST(test, .fdstore_max = STORE)
+
+int main(int argc, char **argv) {
+        const struct CMUnitTest tests[] = {
+                TAMPERED_TEST(test_one_leash),
+        };
+
+        return bus_tests_run(argc, argv, tests);
+}
