@@ -43,6 +43,21 @@ int charge_for_function(DemandSet *set, VmTier tier) {
         return r;
 }
 
+int charge_for_context(DemandSet *set, const VmContext *ctx, uint32_t guest_domains,
+                       uint64_t memory_bytes) {
+        uint64_t mapped = 0;
+        int r = 0;
+
+        for (size_t i = 0; i < ctx->n_functions && r >= 0; i++)
+                r = charge_for_function(set, ctx->tier);
+        for (size_t i = 0; i < ctx->n_viommus && r >= 0; i++)
+                r = charge_for_viommu(set, ctx->viommus + i, guest_domains);
+        for (size_t i = 0; i < ctx->n_mappings && r >= 0; i++)
+                if (__builtin_add_overflow(mapped, ctx->mappings[i].length, &mapped))
+                        r = -EOVERFLOW;
+        return r >= 0 && mapped > memory_bytes ? charge_for_memory(set, mapped - memory_bytes) : r;
+}
+
 /* ---- capacities ---- */
 
 typedef struct DeviceIdMap {

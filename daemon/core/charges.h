@@ -27,6 +27,11 @@ int charge_for_viommu(DemandSet *set, const ContextViommu *viommu, uint32_t gues
 /* One function: a descriptor, and outside the hardware tier a domain id for its address space. */
 int charge_for_function(DemandSet *set, VmTier tier);
 
+/* What a VM of @memory_bytes that has @ctx gives back piece by piece before its end: its functions, its vIOMMUs, and what of its mappings
+ * goes beyond its memory. Returns 0, -ENOMEM, -EOVERFLOW. */
+int charge_for_context(DemandSet *set, const VmContext *ctx, uint32_t guest_domains,
+                       uint64_t memory_bytes);
+
 /* Sets the ledger's capacities from what the host has and what the configuration allows. Scopes that have gone keep their
  * account with capacity 0. Returns 0 or -ENOMEM. */
 int capacity_update(Ledger *ledger, const Inventory *inventory, const Config *config);

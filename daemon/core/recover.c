@@ -166,10 +166,22 @@ static void say(const Vm *vm, const RecoveryDecision *d) {
                           fates[d->verdict]);
 }
 
+/* What goes back piece by piece has to have been charged. */
+static int check_charges(const Vm *vm, const DemandSet *charges) {
+        _cleanup_(demand_set_done) DemandSet due = {};
+        int r;
+
+        r = charge_for_context(&due, &vm->context, vm->guest_domains, vm->memory);
+        if (r >= 0 && !demand_set_covers(charges, &due))
+                r = -EBADMSG;
+        return r == -EOVERFLOW ? -EBADMSG : r;
+}
+
 /* Charges and claims what the VM holds, whatever there is left of it. */
 static int restore(Manager *m, Vm *vm, const VmSaved *saved) {
-        int r = 0;
+        int r;
 
+        r = check_charges(vm, &saved->charges);
         for (size_t i = 0; i < vm->context.n_functions && r >= 0; i++)
                 if (claims_find(m, &vm->context.functions[i].address))
                         r = -EBADMSG; /* two cannot have it */
@@ -178,7 +190,7 @@ static int restore(Manager *m, Vm *vm, const VmSaved *saved) {
         if (r >= 0)
                 r = claims_add(m, vm, NULL, &vm->context);
         if (r < 0)
-                return r;
+                return r == -EOVERFLOW ? -EBADMSG : r;
 
         r = manager_link_vm(m, vm);
         if (r < 0)

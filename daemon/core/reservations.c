@@ -419,7 +419,7 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
                 r = reservation_new(m, token, record->uid, record->tenant, record->deadline_usec,
                                     &functions, &receipt, &reservation);
         receipt_done(receipt);
-        return r;
+        return r == -EOVERFLOW ? -EBADMSG : r;
 }
 
 int manager_reserve(Manager *m, VmRequest *request, uint64_t ttl_usec, uid_t uid,

@@ -115,6 +115,16 @@ uint64_t demand_set_get_amount(const DemandSet *set, ResourceKind kind, uint32_t
         return amount;
 }
 
+bool demand_set_covers(const DemandSet *set, const DemandSet *part) {
+        for (size_t i = 0; i < part->n_demands; i++) {
+                const Demand *d = part->demands + i;
+
+                if (demand_set_get_amount(set, d->kind, d->scope) < d->amount)
+                        return false;
+        }
+        return true;
+}
+
 void demand_set_done(DemandSet *set) {
         free(set->demands);
         *set = (DemandSet){};
@@ -228,6 +238,13 @@ int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reter
 }
 
 int ledger_restore(Ledger *l, const DemandSet *set, Receipt **ret) {
+        for (size_t i = 0; i < set->n_demands; i++) {
+                const Demand *d = set->demands + i;
+                const LedgerAccount *a = ledger_find(l, d->kind, d->scope);
+
+                if (a && d->amount > UINT64_MAX - a->used)
+                        return -EOVERFLOW;
+        }
         for (size_t i = 0; i < set->n_demands; i++) {
                 const Demand *d = set->demands + i;
                 int r = ledger_find(l, d->kind, d->scope)

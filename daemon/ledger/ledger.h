@@ -54,6 +54,9 @@ int demand_set_add(DemandSet *set, ResourceKind kind, uint32_t scope, uint64_t a
 int demand_set_add_all(DemandSet *set, const DemandSet *other);
 void demand_set_done(DemandSet *set);
 
+/* Whether all of @part is in @set. */
+bool demand_set_covers(const DemandSet *set, const DemandSet *part);
+
 /* What the host has and what is granted of one resource. */
 typedef struct LedgerAccount {
         ResourceKind kind;
@@ -85,7 +88,7 @@ uint64_t ledger_get_generation(const Ledger *l);
 int ledger_charge(Ledger *l, const DemandSet *set, Receipt **ret, Problem *reterr_problem);
 
 /* Charges what was granted before, whatever is left of it: a daemon that starts takes on what is there. *set may name resources
- * that have no capacity (any more). Returns 0 or -ENOMEM. */
+ * that have no capacity (any more). Returns 0, -ENOMEM, or -EOVERFLOW: with what is charged already it is more than can be counted. */
 int ledger_restore(Ledger *l, const DemandSet *set, Receipt **ret);
 
 /* Adds everything of *other to @receipt; *other is NULL afterwards. Both are of the same ledger. Cannot fail. */

@@ -13,6 +13,10 @@
 #include "base/fd-util.h"
 #include "state/record.h"
 
+#define NIC   "0000:01:00.0"
+#define NIC2  "0000:41:00.0"
+#define DISK  "0000:43:00.0"
+#define MIB   UINT64_C(1048576)
 #define STORE 64
 
 static void record_path(const Fixture *f, const char *uuid, char ret[static 160]) {
@@ -83,11 +87,75 @@ static void test_one_leash(void **state) {
         assert_clean(f);
 }
 
+/* A record that says less than what its VM gives back piece by piece is damaged, and the daemon goes on. */
+static void test_not_charged(void **state) {
+        static const char *const charges[][2] = {
+                { "\"descriptors\",\"scope\":0,\"amount\":3",
+                  "\"descriptors\",\"scope\":0,\"amount\":0" },
+                { "\"instances\",\"scope\":0,\"amount\":1",
+                  "\"instances\",\"scope\":1,\"amount\":1" },
+                { "\"pinned-memory\",\"scope\":0", "\"pinned-memory\",\"scope\":1" },
+        };
+        Fixture *f = *state;
+        _cleanup_close_ int file = memfd_of(MIB);
+        char path[160];
+
+        for (size_t i = 0; i < ELEMENTSOF(charges); i++) {
+                CREATE(f, uuid_of(2), .tier = "virtio", .functions = DISK, .leash = "caller");
+                CREATE(f, uuid_of(1), .tier = "hardware", .functions = NIC, .leash = "caller");
+                run_ok(f, vm_path(uuid_of(1)), "Vm", "MapMemory", "htttu", file, UINT64_C(0), MIB,
+                       MIB, UINT32_C(1));
+                fixture_kill_daemon(f);
+                rewrite_record(f, uuid_of(1), charges[i][0], charges[i][1]);
+                rewrite_record(f, uuid_of(1), "\"draining\":false", "\"draining\":true");
+                start_again(f);
+
+                wait_until(f, vm_count(f) == 1);
+                record_path(f, uuid_of(1), path);
+                assert_int_equal(access(path, F_OK), -1);
+                run_ok(f, NULL, "Manager", "Reclaim", "sa{sv}", uuid_of(1), 0);
+                vm_destroy_force(f, uuid_of(2));
+                assert_clean(f);
+        }
+}
+
+/* Nor can be charged more than can be counted. */
+static void test_too_much(void **state) {
+        Fixture *f = *state;
+
+        for (unsigned i = 1; i <= 2; i++)
+                CREATE(f, uuid_of(i), .tier = "virtio", .leash = "caller");
+        fixture_kill_daemon(f);
+        for (unsigned i = 1; i <= 2; i++) {
+                char many[16384] = "\"charges\":[";
+
+                /* The most that one entry may say is 2^56. */
+                for (unsigned n = 0; n < 128; n++)
+                        (void)strcat(many, "{\"resource\":\"domain-ids\",\"scope\":0,"
+                                           "\"amount\":72057594037927936},");
+                rewrite_record(f, uuid_of(i), "\"charges\":[", many);
+        }
+        start_again(f);
+        assert_int_equal(vm_count(f), 1);
+        for (unsigned i = 1; i <= 2; i++) {
+                char path[160];
+
+                record_path(f, uuid_of(i), path);
+                if (access(path, F_OK) == 0)
+                        vm_destroy_force(f, uuid_of(i));
+                else
+                        run_ok(f, NULL, "Manager", "Reclaim", "sa{sv}", uuid_of(i), 0);
+        }
+        assert_clean(f);
+}
+
 #define TAMPERED_TEST(test) BUS_TEST(test, .fdstore_max = STORE)
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 TAMPERED_TEST(test_one_leash),
+                TAMPERED_TEST(test_not_charged),
+                TAMPERED_TEST(test_too_much),
         };
 
         return bus_tests_run(argc, argv, tests);

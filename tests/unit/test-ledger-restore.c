@@ -59,6 +59,41 @@ static void beyond_the_capacity(void **state) {
         assert_null(receipt_done(charged));
 }
 
+/* What cannot be counted is not taken on, and leaves what is there as it was. */
+static void beyond_all_bounds(void **state) {
+        _cleanup_(ledger_freep) Ledger *l = NULL;
+        _cleanup_(demand_set_done) DemandSet most = {}, little = {};
+        Receipt *first = NULL, *second = NULL;
+
+        (void)state;
+        assert_ok(ledger_new(&l));
+        assert_ok(demand_set_add(&most, RESOURCE_DOMAIN_IDS, 0, UINT64_MAX));
+        assert_ok(demand_set_add(&little, RESOURCE_DESCRIPTORS, 0, 2));
+        assert_ok(demand_set_add(&little, RESOURCE_DOMAIN_IDS, 0, 1));
+        assert_ok(ledger_restore(l, &most, &first));
+        assert_error(ledger_restore(l, &little, &second), EOVERFLOW);
+        assert_null(second);
+        assert_null(account(l, RESOURCE_DESCRIPTORS, 0));
+        assert_int_equal(account(l, RESOURCE_DOMAIN_IDS, 0)->used, UINT64_MAX);
+        assert_null(receipt_done(first));
+        assert_ok(ledger_restore(l, &little, &second));
+        assert_null(receipt_done(second));
+}
+
+static void covered(void **state) {
+        _cleanup_(demand_set_done) DemandSet set = {}, part = {};
+
+        (void)state;
+        assert_true(demand_set_covers(&set, &part));
+        assert_ok(demand_set_add(&part, RESOURCE_INSTANCES, 1, 2));
+        assert_false(demand_set_covers(&set, &part));
+        assert_ok(demand_set_add(&set, RESOURCE_INSTANCES, 0, 2));
+        assert_ok(demand_set_add(&set, RESOURCE_INSTANCES, 1, 1));
+        assert_false(demand_set_covers(&set, &part));
+        assert_ok(demand_set_add(&set, RESOURCE_INSTANCES, 1, 1));
+        assert_true(demand_set_covers(&set, &part));
+}
+
 static void descriptors_refused(void **state) {
         const LedgerAccount account = { RESOURCE_DESCRIPTORS, 0, 10, 8 };
         _cleanup_(demand_set_done) DemandSet set = {};
@@ -106,10 +141,9 @@ static void without_memory(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(names_and_back),
-                cmocka_unit_test(beyond_the_capacity),
-                cmocka_unit_test(descriptors_refused),
-                cmocka_unit_test(without_memory),
+                cmocka_unit_test(names_and_back),      cmocka_unit_test(beyond_the_capacity),
+                cmocka_unit_test(beyond_all_bounds),   cmocka_unit_test(covered),
+                cmocka_unit_test(descriptors_refused), cmocka_unit_test(without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
