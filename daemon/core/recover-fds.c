@@ -47,11 +47,6 @@ static bool is_pidfd(Kernel *k, int fd) {
         return fd_verify_pidfd(fd) >= 0;
 }
 
-/* Asked with a page table that there never is. */
-static bool is_cdev(Kernel *k, int fd) {
-        return k->ops->cdev_attach(k, fd, 0) != -EBADF;
-}
-
 /* The first of those that have the same number as @fd. */
 static LeftFd *first_of_number(const LeftFds *left, LeftFd *fd) {
         while (fd > left->fds && fd[-1].id == fd->id)
@@ -59,13 +54,18 @@ static LeftFd *first_of_number(const LeftFds *left, LeftFd *fd) {
         return fd;
 }
 
-static LeftFd *find(const LeftFds *left, uint32_t id, bool (*is_right)(Kernel *k, int fd)) {
-        const LeftFd wanted = { .id = id }, *end = left->fds + left->n_fds;
+/* The first of that number, or NULL. */
+static LeftFd *find_number(const LeftFds *left, uint32_t id) {
+        const LeftFd wanted = { .id = id };
         LeftFd *fd = bsearch(&wanted, left->fds, left->n_fds, sizeof(LeftFd), left_fd_compare);
 
-        if (!fd)
-                return NULL;
-        for (fd = first_of_number(left, fd); fd < end && fd->id == id; fd++)
+        return fd ? first_of_number(left, fd) : NULL;
+}
+
+static LeftFd *find(const LeftFds *left, uint32_t id, bool (*is_right)(Kernel *k, int fd)) {
+        const LeftFd *end = left->fds + left->n_fds;
+
+        for (LeftFd *fd = find_number(left, id); fd && fd < end && fd->id == id; fd++)
                 if (fd->fd >= 0 && is_right(left->m->kernel, fd->fd))
                         return fd;
         return NULL;
@@ -79,8 +79,22 @@ LeftFd *left_fds_find_pidfd(const LeftFds *left, uint32_t id) {
         return find(left, id, is_pidfd);
 }
 
+/* One that is the function's for certain before one that may be, as its function is leaving the host. */
 LeftFd *left_fds_find_cdev(const LeftFds *left, const ContextFunction *function) {
-        return find(left, function->stored, is_cdev);
+        const LeftFd *end = left->fds + left->n_fds;
+        Kernel *k = left->m->kernel;
+        LeftFd *maybe = NULL;
+
+        for (LeftFd *fd = find_number(left, function->stored);
+             fd && fd < end && fd->id == function->stored; fd++) {
+                int r = fd->fd >= 0 ? k->ops->cdev_is(k, fd->fd, &function->address) : -EBADF;
+
+                if (r >= 0)
+                        return fd;
+                if (r != -EBADF && r != -EXDEV && !maybe)
+                        maybe = fd;
+        }
+        return maybe;
 }
 
 int left_fd_claim(LeftFd *fd) {

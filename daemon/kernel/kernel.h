@@ -224,6 +224,11 @@ typedef struct KernelOps {
         /* Has @eventfd signalled when the host wants the function back (hot unplug, driver unbind): the holder must then
          * close the cdev, or the removal waits for ever. -1 takes it off. Spec: VFIO_PCI_REQ_IRQ_INDEX */
         int (*cdev_notify_request)(Kernel *k, int cdev, int eventfd);
+
+        /* Whether @cdev is that function's, asked without touching it: 0 it is, -EXDEV it is another's, -EBADF no VFIO character device.
+         * -ENOENT: its function is being removed, and has no number any more, nor has @function: it may be that one's.
+         * Spec: kernel ABI, /sys/dev/char; /sys/.../vfio-dev */
+        int (*cdev_is)(Kernel *k, int cdev, const PciAddress *function);
 } KernelOps;
 
 struct Kernel {

@@ -149,6 +149,31 @@ static void test_too_much(void **state) {
         assert_clean(f);
 }
 
+/* Functions of two VMs whose numbers have been swapped: neither gets the other's, and the end of the one takes nothing from the other. */
+static void test_swapped(void **state) {
+        static const char *const functions[] = { NIC, NIC2 };
+        Fixture *f = *state;
+
+        for (unsigned i = 0; i < 2; i++)
+                CREATE(f, uuid_of(i), .tier = "hardware", .functions = functions[i],
+                       .leash = "caller");
+        (void)close(vm_open_context(f, uuid_of(0), NULL));
+        fixture_kill_daemon(f);
+        /* VM 0 has the numbers 1 (iommufd) and 2, VM 1 has 3 and 4. */
+        assert_true(service_manager_rename(f->manager, "2", "5"));
+        assert_true(service_manager_rename(f->manager, "4", "2"));
+        assert_true(service_manager_rename(f->manager, "5", "4"));
+        start_again(f);
+
+        for (unsigned i = 0; i < 2; i++)
+                run_fails(f, "WrongState", vm_path(uuid_of(i)), "Vm", "OpenDevice", "s",
+                          functions[i]);
+        assert_int_equal(counter(f, "bound-functions"), 0);
+        for (unsigned i = 0; i < 2; i++)
+                vm_destroy_force(f, uuid_of(i));
+        assert_clean(f);
+}
+
 #define TAMPERED_TEST(test) BUS_TEST(test, .fdstore_max = STORE)
 
 int main(int argc, char **argv) {
@@ -156,6 +181,7 @@ int main(int argc, char **argv) {
                 TAMPERED_TEST(test_one_leash),
                 TAMPERED_TEST(test_not_charged),
                 TAMPERED_TEST(test_too_much),
+                TAMPERED_TEST(test_swapped),
         };
 
         return bus_tests_run(argc, argv, tests);

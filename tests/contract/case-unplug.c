@@ -66,6 +66,7 @@ static void unplug(void **state) {
         assert_true(scan_has(function, &n));
         assert_int_equal(n, KERNEL_NONE);
         assert_error(OP->cdev_open(K, function, &cdev), ENOENT);
+        assert_error(OP->cdev_is(K, c.cdev, function), ENOENT);
         assert_ok(OP->object_probe(K, c.iommufd, KERNEL_OBJECT_DEVICE, c.device));
         assert_ok(OP->ioas_alloc(K, c.iommufd, &c.ioas));
 

@@ -326,6 +326,26 @@ static void notify_request(void **state) {
         context_close(&c);
 }
 
+static void whose_it_is(void **state) {
+        Context c = context_bind(0);
+        int unbound, null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        (void)state;
+        assert_ok(OP->cdev_is(K, c.cdev, &contract_host.functions[0]));
+        assert_error(OP->cdev_is(K, c.cdev, &nowhere), EXDEV);
+        for (size_t i = 1; i < contract_host.n_functions; i++)
+                assert_error(OP->cdev_is(K, c.cdev, contract_host.functions + i), EXDEV);
+        assert_ok(OP->cdev_open(K, &contract_host.functions[0], &unbound));
+        assert_ok(OP->cdev_is(K, unbound, &contract_host.functions[0]));
+        (void)close(unbound);
+
+        assert_error(OP->cdev_is(K, c.iommufd, &contract_host.functions[0]), EBADF);
+        assert_error(OP->cdev_is(K, null, &contract_host.functions[0]), EBADF);
+        assert_error(OP->cdev_is(K, -1, &contract_host.functions[0]), EBADF);
+        (void)close(null);
+        context_close(&c);
+}
+
 int contract_run_vfio(void) {
         const struct CMUnitTest vfio[] = {
                 contract_case(open_errors),
@@ -343,6 +363,7 @@ int contract_run_vfio(void) {
                 contract_case(reserved_regions),
                 contract_case(reserved_hypertransport),
                 contract_case(notify_request),
+                contract_case(whose_it_is),
         };
 
         return cmocka_run_group_tests(vfio, NULL, NULL);

@@ -471,6 +471,36 @@ static void test_cdev_open(void **state) {
         assert_int_equal(close(fd), 0);
 }
 
+static void test_cdev_is(void **state) {
+        Tree *t = *state;
+        const PciAddress a = address_of("0000:00:02.0"), b = address_of("0000:00:03.0");
+        const KernelOps *ops = t->kernel->ops;
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC), file = open("/", O_RDONLY | O_CLOEXEC);
+
+        assert_true(null >= 0 && file >= 0);
+        assert_int_equal(ops->cdev_is(t->kernel, -1, &a), -EBADF);
+        assert_int_equal(ops->cdev_is(t->kernel, file, &a), -EBADF);
+        tree_link(t, "../../devices/virtual/mem/null", "sys/dev/char/1:3");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -EBADF);
+        tree_link(t, "../../devices/pci0000:00/0000:00:02.0/vfio-dev/null", "sys/dev/char/1:3");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -EBADF);
+        tree_link(t, "../../devices/pci0000:00/0000:00:02.0/other/vfio5", "sys/dev/char/1:3");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -EBADF);
+        tree_link(t, "../../devices/pci0000:00/0000:00:02.0/vfio-dev/vfio5", "sys/dev/char/1:3");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), 0);
+        assert_int_equal(ops->cdev_is(t->kernel, null, &b), -EXDEV);
+
+        /* It is being removed: not that of one which is there. */
+        tree_remove(t, "sys/dev/char/1:3");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -ENOENT);
+        tree_add_function(t, "pci0000:00", "0000:00:02.0", "0x020000\n");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -ENOENT);
+        tree_put(t, "511:5\n", "sys/bus/pci/devices/0000:00:02.0/vfio-dev/vfio5/dev");
+        assert_int_equal(ops->cdev_is(t->kernel, null, &a), -EXDEV);
+        assert_int_equal(close(null), 0);
+        assert_int_equal(close(file), 0);
+}
+
 /* A descriptor of something else is told apart from a kernel that is too old. */
 static void test_no_iommufd(void **state) {
         Tree *t = *state;
@@ -528,6 +558,7 @@ int main(void) {
                 TEST(test_no_numa),
                 TEST(test_memory_garbage),
                 TEST(test_cdev_open),
+                TEST(test_cdev_is),
                 TEST(test_no_iommufd),
                 TEST(test_watch),
         };

@@ -57,6 +57,7 @@ static const KernelOps linux_ops = {
         .cdev_attach = linux_cdev_attach,
         .cdev_detach = linux_cdev_detach,
         .cdev_notify_request = linux_cdev_notify_request,
+        .cdev_is = linux_cdev_is,
 };
 
 static int open_root(const char *path, int *ret_fd) {

@@ -75,3 +75,4 @@ int linux_cdev_bind(Kernel *k, int cdev, int iommufd, const uint8_t *vf_token,
 int linux_cdev_attach(Kernel *k, int cdev, uint32_t pt_id);
 int linux_cdev_detach(Kernel *k, int cdev);
 int linux_cdev_notify_request(Kernel *k, int cdev, int eventfd);
+int linux_cdev_is(Kernel *k, int cdev, const PciAddress *function);

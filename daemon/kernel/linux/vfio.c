@@ -4,7 +4,8 @@
  * VFIO character devices: opening a function's, binding it to an iommufd, attaching it to a page table.
  *
  * The node's number is taken from sysfs at the moment of opening, and the opened node is compared with the number that
- * sysfs tells: a function that is replaced in between must not be mistaken for the one that was asked for.
+ * sysfs tells: a function that is replaced in between must not be mistaken for the one that was asked for. Whose an open
+ * node is, its number tells, too.
  */
 
 #include <fcntl.h>
@@ -119,4 +120,56 @@ int linux_cdev_notify_request(Kernel *k _unused_, int cdev, int eventfd) {
 
         memcpy(request.set.data, &(int32_t){ eventfd }, sizeof(int32_t));
         return vfio_request(cdev, VFIO_DEVICE_SET_IRQS, &request);
+}
+
+/* Whether a function has a VFIO character device. Returns 0, -ENOENT, or what kept it from being told. */
+static int check_has_cdev(const LinuxKernel *l, const PciAddress *function) {
+        _cleanup_close_ int dir_fd = -1;
+        uint32_t n;
+        int r;
+
+        r = sysfs_open_function(l->sysfs_fd, function, &dir_fd);
+        if (r >= 0)
+                r = sysfs_read_cdev(dir_fd, &n);
+        return r >= 0 && n == KERNEL_NONE ? -ENOENT : r;
+}
+
+/* The last component of @path, which loses it. */
+static const char *take_last(char *path) {
+        char *slash = strrchr(path, '/');
+
+        if (!slash)
+                return "";
+        *slash = '\0';
+        return slash + 1;
+}
+
+/* A number belongs to what is open under it until that is closed, also when it has left sysfs. */
+int linux_cdev_is(Kernel *k, int cdev, const PciAddress *function) {
+        LinuxKernel *l = linux_kernel(k);
+        char path[sizeof("dev/char/:") + 6 * sizeof(unsigned)], device[1024];
+        PciAddress address;
+        struct stat st;
+        uint32_t n;
+        int r;
+
+        if (fstat(cdev, &st) < 0)
+                return -errno;
+        if (!S_ISCHR(st.st_mode))
+                return -EBADF;
+        (void)snprintf(path, sizeof(path), "dev/char/%u:%u", major(st.st_rdev), minor(st.st_rdev));
+        r = sysfs_read_link(l->sysfs_fd, path, device, sizeof(device));
+        if (r < 0 && sysfs_error_is_absent(r)) {
+                r = check_has_cdev(l, function);
+                return r < 0 ? r : -EXDEV;
+        }
+        if (r < 0)
+                return r;
+
+        /* ".../0000:01:00.0/vfio-dev/vfio3" */
+        if (parse_numbered_name(take_last(device), "vfio", &n) < 0 ||
+            !streq(take_last(device), "vfio-dev") ||
+            pci_address_parse(take_last(device), &address) < 0)
+                return -EBADF;
+        return pci_address_equal(&address, function) ? 0 : -EXDEV;
 }

@@ -277,3 +277,24 @@ int sim_cdev_notify_request(SimKernel *s, int fd, int eventfd) {
 
         return sim_watcher_register(s, c, generation, eventfd);
 }
+
+/* A function that is being removed has no cdev's number any more. */
+static bool has_number(const SimState *st, uint32_t f) {
+        return f != SIM_NIL && st->functions[f].info.cdev != KERNEL_NONE;
+}
+
+int sim_cdev_is(SimKernel *s, int fd, const PciAddress *function) {
+        SimState *st = s->state;
+        uint32_t c, f;
+        int r;
+
+        SIM_LOCKED(s);
+
+        r = sim_cdev_get(s, fd, &c);
+        if (r < 0)
+                return r;
+        f = st->cdevs[c].function;
+        if (has_number(st, f))
+                return pci_address_equal(&st->functions[f].info.address, function) ? 0 : -EXDEV;
+        return has_number(st, sim_function_find(st, function)) ? -EXDEV : -ENOENT;
+}

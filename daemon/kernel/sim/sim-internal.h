@@ -32,7 +32,8 @@
         X(CDEV_BIND, cdev_bind, true)                                                              \
         X(CDEV_ATTACH, cdev_attach, true)                                                          \
         X(CDEV_DETACH, cdev_detach, true)                                                          \
-        X(CDEV_NOTIFY_REQUEST, cdev_notify_request, true)
+        X(CDEV_NOTIFY_REQUEST, cdev_notify_request, true)                                          \
+        X(CDEV_IS, cdev_is, true)
 
 typedef enum SimOp {
 #define X(op, member, any) SIM_OP_##op,
@@ -224,6 +225,7 @@ int sim_cdev_bind(SimKernel *s, int cdev, int iommufd, const uint8_t *vf_token, 
 int sim_cdev_attach(SimKernel *s, int cdev, uint32_t pt_id);
 int sim_cdev_detach(SimKernel *s, int cdev);
 int sim_cdev_notify_request(SimKernel *s, int cdev, int eventfd);
+int sim_cdev_is(SimKernel *s, int cdev, const PciAddress *function);
 
 int sim_cdev_get(SimKernel *s, int fd, uint32_t *ret);
 

@@ -201,6 +201,10 @@ static int op_cdev_notify_request(Kernel *k, int cdev, int eventfd) {
         return RUN(k, SIM_OP_CDEV_NOTIFY_REQUEST, sim_cdev_notify_request(s, cdev, eventfd));
 }
 
+static int op_cdev_is(Kernel *k, int cdev, const PciAddress *function) {
+        return RUN(k, SIM_OP_CDEV_IS, sim_cdev_is(s, cdev, function));
+}
+
 static const KernelOps sim_kernel_ops = { .name = "simulated",
                                           .free = op_free,
 #define X(op, member, is_any) .member = op_##member,
