@@ -80,6 +80,7 @@ static int decide(Operation *op, Problem *p) {
         reservation_decided(create->reservation);
         if (r < 0)
                 return r;
+        vm->reservation = reservation_get_token(create->reservation);
 
         context_done(&op->work);
         op->work = a.additions;

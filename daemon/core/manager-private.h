@@ -61,6 +61,9 @@ int reservation_take(Manager *m, const char *token, uid_t uid, Reservation **ret
 /* The same for a look that takes nothing; NULL when it cannot be taken. */
 Reservation *reservation_look(Manager *m, const char *token, uid_t uid);
 
+/* Its token; null for NULL. */
+sd_id128_t reservation_get_token(const Reservation *reservation);
+
 /* The decision is made; others see the functions as held again. NULL is fine. */
 void reservation_decided(Reservation *reservation);
 
@@ -120,8 +123,9 @@ void unstore_free_all(Manager *m);
 bool repair_is_needed(const VmContext *context);
 int vm_repair(Vm *vm);
 
-/* Takes a reservation on that the last daemon has left. Returns 0, -EBADMSG, -ENOMEM. */
-int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
+/* Takes a reservation on that the last daemon has left; not one that is @used: a VM says that it was made of it, or has a function of it.
+ * Returns 0, -EBADMSG, -ENOMEM. */
+int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record, bool used,
                         uint64_t now_usec);
 
 /* Adds to @set what mappings of @mapped_bytes in all are charged beyond @less_bytes in all. Returns 0 or -ENOMEM. */

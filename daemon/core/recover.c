@@ -30,6 +30,9 @@ typedef struct Recovery {
         LeftFds fds;
         LeftRecord *later;
         size_t n_later;
+        sd_id128_t *
+                used; /* the tokens of reservations that VMs were made of, sorted before @later is gone through */
+        size_t n_used;
         size_t n_adopted, n_released, n_dropped;
 } Recovery;
 
@@ -198,6 +201,29 @@ static int restore(Manager *m, Vm *vm, const VmSaved *saved) {
         return r == -EEXIST ? -EBADMSG : r;
 }
 
+/* A VM that is not dropped has used up what it was made of, whether its record went in time or not. */
+static int note_used(Recovery *rec, sd_id128_t token) {
+        sd_id128_t *grown;
+
+        if (sd_id128_is_null(token))
+                return 0;
+        grown = reallocarray(rec->used, rec->n_used + 1, sizeof(sd_id128_t));
+        if (!grown)
+                return -ENOMEM;
+        rec->used = grown;
+        grown[rec->n_used++] = token;
+        return 0;
+}
+
+static int token_compare(const void *a, const void *b) {
+        return memcmp(a, b, sizeof(sd_id128_t));
+}
+
+static bool is_used(const Recovery *rec, const sd_id128_t *token) {
+        return rec->n_used > 0 &&
+               bsearch(token, rec->used, rec->n_used, sizeof(sd_id128_t), token_compare);
+}
+
 static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const VmSaved *saved) {
         Vm *mine = *vm;
         _cleanup_free_ RecoveryFunction *functions = new0(
@@ -233,7 +259,10 @@ static int recover_loaded(Recovery *rec, Vm **vm, const VmRecord *record, const 
         r = restore(rec->m, mine, saved);
         if (r < 0)
                 return r;
+        r = note_used(rec, mine->reservation);
         TAKE_PTR(*vm);
+        if (r < 0)
+                return r;
         say(mine, &d);
         mine->announced = true;
         if (d.verdict == RECOVERY_ADOPT)
@@ -293,7 +322,9 @@ static int recover_reservation(Recovery *rec, const LeftRecord *left) {
         int r;
 
         r = reservation_record_parse(left->body, left->body_length, &record);
-        return r < 0 ? r : reservation_recover(rec->m, left->id, &record, rec->now_usec);
+        return r < 0 ? r
+                     : reservation_recover(rec->m, left->id, &record, is_used(rec, &left->id),
+                                           rec->now_usec);
 }
 
 /* ---- records that are no good ---- */
@@ -377,6 +408,9 @@ static int on_record(void *userdata, const StateEntry *entry) {
 static int recover_later(Recovery *rec) {
         int r = 0;
 
+        if (rec->n_used > 1)
+                qsort(rec->used, rec->n_used, sizeof(sd_id128_t), token_compare);
+
         for (size_t i = 0; i < rec->n_later && r >= 0; i++) {
                 const LeftRecord *left = rec->later + i;
                 const StateEntry entry = { .kind = left->kind, .id = left->id };
@@ -430,6 +464,7 @@ int manager_recover(Manager *m) {
         for (size_t i = 0; i < rec.n_later; i++)
                 free(rec.later[i].body);
         free(rec.later);
+        free(rec.used);
         left_fds_done(&rec.fds);
         manager_notify_capacity(m);
         return r;

@@ -258,6 +258,10 @@ Reservation *reservation_look(Manager *m, const char *token, uid_t uid) {
         return reservation;
 }
 
+sd_id128_t reservation_get_token(const Reservation *reservation) {
+        return reservation ? reservation->token : SD_ID128_NULL;
+}
+
 void reservation_decided(Reservation *reservation) {
         if (!reservation)
                 return;
@@ -373,7 +377,7 @@ static int reserve(Manager *m, const VmRequest *request, Admission *a, uint64_t 
         return r;
 }
 
-int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record,
+int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record, bool used,
                         uint64_t now_usec) {
         _cleanup_(demand_set_done) DemandSet charges = {};
         _cleanup_(context_done) VmContext functions;
@@ -395,17 +399,18 @@ int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *r
 
                 if (context_find_function(&functions, address))
                         return -EBADMSG;
-                if (claims_find(m, address)) { /* by the VM that has used it up */
-                        reservation_ended(m, token, record->uid, RESERVATION_USED);
-                        record_forget(m, RECORD_RESERVATION, token);
-                        return 0;
-                }
+                used |= claims_find(m, address) != NULL;
                 r = context_add_function(
                         &functions,
                         &(ContextFunction){ .address = *address, .cdev = -1, .unplug_fd = -1 });
         }
         if (r < 0)
                 return r;
+        if (used) {
+                reservation_ended(m, token, record->uid, RESERVATION_USED);
+                record_forget(m, RECORD_RESERVATION, token);
+                return 0;
+        }
         if (record->deadline_usec <= now_usec) {
                 log_event(LOG_INFO, MESSAGE_RESERVATION_EXPIRED, NULL,
                           "A reservation has expired while the daemon was down.");

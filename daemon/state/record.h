@@ -5,7 +5,7 @@
  * The envelope of a record file: a first line that says version, boot and checksum, then the
  * record's own line of JSON.
  *
- *      aviommu-record 2 <boot id, 32 hex digits> <length of the rest> <checksum, 16 hex digits>\n
+ *      aviommu-record 3 <boot id, 32 hex digits> <length of the rest> <checksum, 16 hex digits>\n
  *      {...}\n
  *
  * The checksum (64 bits, in the machine's byte order) covers what stands before it and the rest, so that no flipped bit
@@ -17,8 +17,8 @@
 
 #include "base/macro.h"
 
-/* 1 had no tenants. One that is older than this daemon is read; what it lacks is not there. */
-#define RECORD_VERSION  2
+/* 1 had no tenants, 2 did not say which reservation a VM was made of. One that is older than this daemon is read; what it lacks is not there. */
+#define RECORD_VERSION  3
 #define RECORD_SIZE_MAX ((size_t)16 << 20) /* bytes; more is no record */
 
 typedef enum RecordVerdict {

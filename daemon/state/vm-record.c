@@ -64,6 +64,7 @@ static const JsonField fields[] = {
         JSON_FIELD_LIST(VmRecord, mappings, mapping_table),
         JSON_FIELD_LIST(VmRecord, charges, record_charge_table),
         JSON_FIELD_OPTIONAL(VmRecord, tenant),
+        JSON_FIELD_OPTIONAL(VmRecord, reservation),
 };
 
 static const JsonTable table = JSON_TABLE(VmRecord, fields);

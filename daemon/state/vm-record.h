@@ -83,7 +83,8 @@ typedef struct VmRecord {
         size_t n_mappings;
         RecordCharge *charges;
         size_t n_charges;
-        char tenant[RECORD_TENANT_SIZE]; /* "": none */
+        char tenant[RECORD_TENANT_SIZE];       /* "": none */
+        char reservation[SD_ID128_STRING_MAX]; /* the token that it has used up; "": none */
 } VmRecord;
 
 /* Zero-initialize; frees the lists. */

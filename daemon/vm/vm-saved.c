@@ -127,6 +127,8 @@ int vm_save(const VmSnapshot *s, VmRecord *ret) {
         word_copy(record.leash, sizeof(record.leash), leash_kind_to_string(s->leash));
         word_copy(record.leash_caller, sizeof(record.leash_caller), s->leash_caller ?: "");
         word_copy(record.tenant, sizeof(record.tenant), vm->tenant);
+        if (!sd_id128_is_null(vm->reservation))
+                (void)sd_id128_to_string(vm->reservation, record.reservation);
 
         r = lists_save(ctx, &record);
         if (r >= 0)
@@ -228,6 +230,7 @@ void vm_saved_done(VmSaved *saved) {
 int vm_load(Manager *manager, sd_event *event, LeashEnded ended, const VmRecord *record, Vm **ret,
             VmSaved *ret_saved) {
         _cleanup_(vm_freep) Vm *vm = NULL;
+        sd_id128_t reservation = SD_ID128_NULL;
         VmSaved saved = {};
         VmHandover handover;
         VmTier tier;
@@ -238,7 +241,10 @@ int vm_load(Manager *manager, sd_event *event, LeashEnded ended, const VmRecord 
             vm_state_from_string(record->state, &saved.state) < 0 ||
             leash_kind_from_string(record->leash, &saved.leash) < 0 ||
             (record->end_reason[0] && !vm_end_reason_find(record->end_reason)) ||
-            (record->tenant[0] && !tenant_is_valid(record->tenant)) || saved.state == VM_RELEASED)
+            (record->tenant[0] && !tenant_is_valid(record->tenant)) ||
+            (record->reservation[0] &&
+             sd_id128_from_string(record->reservation, &reservation) < 0) ||
+            saved.state == VM_RELEASED)
                 return -EBADMSG;
 
         r = vm_new(manager, event, record->uuid, record->name, ended, &vm);
@@ -246,6 +252,7 @@ int vm_load(Manager *manager, sd_event *event, LeashEnded ended, const VmRecord 
                 return r;
         vm->owner_uid = record->owner_uid;
         memcpy(vm->tenant, record->tenant, sizeof(vm->tenant));
+        vm->reservation = reservation;
         vm->memory = record->memory;
         vm->guest_domains = record->guest_domains;
         vm->end_reason = vm_end_reason_find(record->end_reason);

@@ -31,6 +31,7 @@ typedef struct Vm {
         char *title; /* "VM name", for sentences */
         uid_t owner_uid;
         char tenant[TENANT_SIZE]; /* "": none */
+        sd_id128_t reservation;   /* the token that it has used up; null: none */
 
         VmState state;
         char state_reason[sizeof(((Problem *)0)->text)];

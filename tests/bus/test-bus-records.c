@@ -21,7 +21,7 @@ static void record_path(const Fixture *f, const char *name, const char *uuid,
         (void)snprintf(ret, 160, "%s/run/%s-%s", f->folder, name, strrchr(vm_path(uuid), '/') + 1);
 }
 
-#define NEWER "aviommu-record 3 and what version 3 says\n"
+#define NEWER "aviommu-record 4 and what version 4 says\n"
 
 static void write_record(const Fixture *f, const char *name, const char *uuid, const char *text) {
         char path[160];

@@ -126,6 +126,12 @@ static void reserved(World *w) {
         MUST(do_reserve(w, &(CreateArgs){ .name = "vm", HW, .functions = FNS(FN_A, FN_C) }));
 }
 
+/* No function tells who has used it up. */
+static void reserved_bare(World *w) {
+        calm(w);
+        MUST(do_reserve(w, &(CreateArgs){ .name = "vm", EMU, .memory = RAM_BYTES }));
+}
+
 /* ---- acts ---- */
 
 static int create_hardware(World *w) {
@@ -156,6 +162,11 @@ static int create_none(World *w) {
 
 static int create_with_token(World *w) {
         return CREATE(w, .name = "vm", HW, .functions = FNS(FN_A, FN_C), .vmm = 1,
+                      .token = w->shared->token);
+}
+
+static int create_with_bare_token(World *w) {
+        return CREATE(w, .name = "vm", EMU, .vmm = 1, .memory = RAM_BYTES,
                       .token = w->shared->token);
 }
 
@@ -497,6 +508,8 @@ const Scenario scenarios[] = {
         { "create-unprepared", ACT_REQUEST, calm, create_unprepared },
         { "create-none", ACT_REQUEST, calm, create_none },
         { "create-with-token", ACT_REQUEST, reserved, create_with_token,
+          .lenient_fault = { "record of a reservation" } },
+        { "create-with-bare-token", ACT_REQUEST, reserved_bare, create_with_bare_token,
           .lenient_fault = { "record of a reservation" } },
         { "attach-group", ACT_REQUEST, hw, attach_group },
         { "attach-to-emulated", ACT_REQUEST, emulated_bound, attach_elsewhere },

@@ -85,6 +85,7 @@ static VmRecord vm(void) {
                 .charges = charges,
                 .n_charges = ELEMENTSOF(charges),
                 .tenant = "acme",
+                .reservation = "0123456789abcdef0123456789abcdef",
         };
 }
 
@@ -288,12 +289,13 @@ static void members_come_back(void **state) {
         assert_int_equal(read.iommufd_stored, written.iommufd_stored);
         assert_int_equal(read.leash_stored, written.leash_stored);
         assert_string_equal(read.tenant, "acme");
+        assert_string_equal(read.reservation, written.reservation);
 }
 
-/* What a daemon wrote that knew of no tenants: one that has none is the same text to this day. */
+/* What a daemon wrote that knew of no tenants, or did not say which reservation is used up: one that has none is the same text to this day. */
 static void without_a_tenant(void **state) {
         _cleanup_free_ char *text = vm_format(), *older = replace(text, ",\"tenant\":\"acme\"", ""),
-                            *reserved = reservation_format(),
+                            *reserved = reservation_format(), *unreserved = NULL,
                             *older_reserved = replace(reserved, ",\"tenant\":\"t\"", "");
         _cleanup_(reservation_record_done) ReservationRecord reservation_read = {};
         _cleanup_(vm_record_done) VmRecord read = {};
@@ -301,6 +303,10 @@ static void without_a_tenant(void **state) {
         (void)state;
         assert_ok(vm_record_parse(older, strlen(older), &read));
         assert_string_equal(read.tenant, "");
+        vm_record_done(&read);
+        unreserved = replace(older, ",\"reservation\":\"0123456789abcdef0123456789abcdef\"", "");
+        assert_ok(vm_record_parse(unreserved, strlen(unreserved), &read));
+        assert_string_equal(read.reservation, "");
         assert_int_equal(read.n_charges, ELEMENTSOF(charges));
         assert_true(is_read(kinds, older, strlen(older)));
         assert_ok(reservation_record_parse(older_reserved, strlen(older_reserved),
@@ -629,7 +635,7 @@ static RecordVerdict open_text(const char *text) {
 }
 
 static void envelope(void **state) {
-        static const char head[] = "aviommu-record 2 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 ";
+        static const char head[] = "aviommu-record 3 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 ";
         _cleanup_free_ char *text = NULL, *empty = NULL;
         const char *body;
         size_t length, body_length;
@@ -642,7 +648,7 @@ static void envelope(void **state) {
         assert_memory_equal(text, head, strlen(head));
         assert_string_equal(text + strlen(head) + 16, "\n{}\n");
         /* The checksum of the first line up to here and of the rest, worked out elsewhere. */
-        assert_memory_equal(text + strlen(head), "49e32483787e3428", 16);
+        assert_memory_equal(text + strlen(head), "d227fdbd435d0545", 16);
 
         assert_int_equal(record_open(text, length, boot, &body, &body_length), RECORD_GOOD);
         assert_ptr_equal(body, strchr(text, '{'));
@@ -650,9 +656,12 @@ static void envelope(void **state) {
         assert_int_equal(record_open(text, length, SD_ID128_NULL, &body, &body_length),
                          RECORD_OTHER_BOOT);
 
-        /* One of the version before. */
+        /* Those of the versions before. */
         assert_int_equal(open_text("aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 "
                                    "d19fe782c94fb28e\n{}\n"),
+                         RECORD_GOOD);
+        assert_int_equal(open_text("aviommu-record 2 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 "
+                                   "49e32483787e3428\n{}\n"),
                          RECORD_GOOD);
 
         assert_ok(record_seal(boot, "", &empty, &length));
@@ -669,10 +678,10 @@ static void versions(void **state) {
                 { "aviommu-record", RECORD_DAMAGED },
                 { "aviommu-record ", RECORD_DAMAGED },
                 { "aviommu-record 1", RECORD_DAMAGED },
-                { "aviommu-record 3", RECORD_DAMAGED },
-                { "aviommu-record 3 ", RECORD_NEWER },
-                { "aviommu-record 3\n", RECORD_DAMAGED },
-                { "aviommu-record 3 whatever\n", RECORD_NEWER },
+                { "aviommu-record 4", RECORD_DAMAGED },
+                { "aviommu-record 4 ", RECORD_NEWER },
+                { "aviommu-record 4\n", RECORD_DAMAGED },
+                { "aviommu-record 4 whatever\n", RECORD_NEWER },
                 { "aviommu-record 9 \n", RECORD_NEWER },
                 { "aviommu-record 10 \n", RECORD_NEWER },
                 { "aviommu-record 18446744073709551617 \n", RECORD_NEWER },

@@ -327,7 +327,7 @@ static void damaged_files(void **state) {
         assert_only_verdict(store, RECORD_DAMAGED);
         write_text("vm-" A_NAME, "aviommu-record 1 nonsense\n");
         assert_only_verdict(store, RECORD_DAMAGED);
-        write_text("vm-" A_NAME, "aviommu-record 3 nonsense\n");
+        write_text("vm-" A_NAME, "aviommu-record 4 nonsense\n");
         assert_only_verdict(store, RECORD_NEWER);
         write_text("vm-" A_NAME,
                    "aviommu-record 1 00000000000000000000000000000000 3 76f4b23c88fe363d\n{}\n");

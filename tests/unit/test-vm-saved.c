@@ -60,6 +60,8 @@ static Vm *vm_full(Ledger *ledger) {
                 "web \"1\" \xc3\xa4", on_ended, &vm));
         vm->owner_uid = 64055;
         (void)strcpy(vm->tenant, "acme");
+        vm->reservation = SD_ID128_MAKE(ff, 02, 03, 04, 05, 06, 07, 08, 09, 10, 11, 12, 13, 14, 15,
+                                        16);
         vm->memory = UINT64_C(1) << 40;
         vm->guest_domains = 12;
         vm->end_reason = VM_END_NO_LEASH;
@@ -130,6 +132,7 @@ static void there_and_back(void **state) {
         assert_string_equal(back->state_reason, vm->state_reason);
         assert_int_equal(back->owner_uid, vm->owner_uid);
         assert_string_equal(back->tenant, "acme");
+        assert_true(sd_id128_equal(back->reservation, vm->reservation));
         assert_ptr_equal(back->end_reason, vm_end_reason_find(VM_END_NO_LEASH));
         assert_true(back->memory == vm->memory && back->guest_domains == vm->guest_domains);
         assert_int_equal(back->state, VM_ADMITTED);
@@ -230,6 +233,10 @@ static void bad_tenant(VmRecord *r) {
         (void)snprintf(r->tenant, sizeof(r->tenant), "no tenant");
 }
 
+static void bad_reservation(VmRecord *r) {
+        (void)snprintf(r->reservation, sizeof(r->reservation), "no token");
+}
+
 static void bad_resource(VmRecord *r) {
         (void)snprintf(r->charges[0].resource, sizeof(r->charges[0].resource), "nonsense");
 }
@@ -240,9 +247,10 @@ static void released(VmRecord *r) {
 
 static void refused(void **state) {
         static void (*const breaks[])(VmRecord *) = {
-                twice_function, twice_viommu,   overlap,      empty_mapping, beyond_the_end,
-                much,           bad_tier,       bad_handover, bad_state,     bad_leash,
-                bad_tenant,     bad_end_reason, bad_resource, released,      much_in_all,
+                twice_function, twice_viommu, overlap,     empty_mapping,
+                beyond_the_end, much,         bad_tier,    bad_handover,
+                bad_state,      bad_leash,    bad_tenant,  bad_end_reason,
+                bad_resource,   released,     much_in_all, bad_reservation,
         };
         Ledger *ledger;
 
@@ -279,9 +287,10 @@ static void without_tenant(void **state) {
         vm = vm_full(ledger);
         snapshot = snapshot_of(vm);
         assert_ok(vm_save(&snapshot, &record));
-        record.tenant[0] = '\0';
+        record.tenant[0] = record.reservation[0] = '\0';
         assert_ok(vm_load(NULL, NULL, on_ended, &record, &back, &saved));
         assert_string_equal(back->tenant, "");
+        assert_true(sd_id128_is_null(back->reservation));
         vm_saved_done(&saved);
         vm_record_done(&record);
         vm_free(back);
