@@ -16,7 +16,7 @@
 #include "run.h"
 
 typedef struct Arguments {
-        const char *bus, *profile, *state, *config, *runtime_dir;
+        const char *bus, *profile, *state, *config, *runtime_dir, *definitions;
 } Arguments;
 
 static void usage(FILE *f) {
@@ -28,6 +28,7 @@ static void usage(FILE *f) {
                     "outlives the daemon\n"
                     "  --runtime-dir=DIR   keep records of VMs in DIR (mode 0700), for the next "
                     "daemon\n"
+                    "  --definitions=DIR   keep definitions of VMs in DIR (mode 0700), for good\n"
                     "  --config=FILE       read this configuration, or that below this folder\n"
                     "  --list-profiles     print the names of the profiles and exit\n"
                     "  --version           print the version and exit\n"
@@ -68,6 +69,7 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                 { "profile", required_argument, NULL, 'p' },
                 { "state", required_argument, NULL, 's' },
                 { "runtime-dir", required_argument, NULL, 'r' },
+                { "definitions", required_argument, NULL, 'd' },
                 { "config", required_argument, NULL, 'c' },
                 { "list-profiles", no_argument, NULL, 'l' },
                 { "version", no_argument, NULL, 'v' },
@@ -90,6 +92,9 @@ static int parse_arguments(int argc, char **argv, Arguments *ret) {
                         break;
                 case 'r':
                         ret->runtime_dir = optarg;
+                        break;
+                case 'd':
+                        ret->definitions = optarg;
                         break;
                 case 'c':
                         ret->config = optarg;
@@ -154,6 +159,7 @@ int main(int argc, char **argv) {
         Arguments arguments;
         Kernel *kernel;
         ConfigSource source;
+        Folders folders;
         int r;
 
         r = parse_arguments(argc, argv, &arguments);
@@ -164,8 +170,9 @@ int main(int argc, char **argv) {
         if (r < 0)
                 return EXIT_FAILURE;
         source = (ConfigSource){ .path = arguments.config, .required = true };
-        return run(kernel, &source, arguments.runtime_dir, arguments.bus, bus_simulation_register) <
-                               0
+        folders = (Folders){ .runtime = arguments.runtime_dir,
+                             .definitions = arguments.definitions };
+        return run(kernel, &source, &folders, arguments.bus, bus_simulation_register) < 0
                        ? EXIT_FAILURE
                        : EXIT_SUCCESS;
 }

@@ -67,6 +67,7 @@ int main(int argc, char **argv) {
         Arguments arguments;
         Kernel *kernel;
         ConfigSource source;
+        Folders folders;
         int r;
 
         r = parse_arguments(argc, argv, &arguments);
@@ -80,7 +81,8 @@ int main(int argc, char **argv) {
                           "Cannot look at this host: %s", strerror(-r));
                 return EXIT_FAILURE;
         }
-        return run(kernel, &source, getenv("RUNTIME_DIRECTORY"), arguments.bus, NULL) < 0
-                       ? EXIT_FAILURE
-                       : EXIT_SUCCESS;
+        folders = (Folders){ .runtime = getenv("RUNTIME_DIRECTORY"),
+                             .definitions = getenv("STATE_DIRECTORY") };
+        return run(kernel, &source, &folders, arguments.bus, NULL) < 0 ? EXIT_FAILURE
+                                                                       : EXIT_SUCCESS;
 }

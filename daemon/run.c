@@ -4,12 +4,16 @@
 #include <errno.h>
 #include <signal.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "core/policy-host.h"
 
 /* As in the unit, for service managers that do not tell. */
 #define FDSTORE_DEFAULT_MAX UINT64_C(32000)
+
+/* How long the definitions of a boot may take before the service counts as started. */
+#define READY_USEC UINT64_C(30000000)
 
 /* Reads the configuration over the defaults. Logs what is wrong. Returns 0 or a negative errno. */
 static int load_config(const ConfigSource *source, Config *ret) {
@@ -85,6 +89,18 @@ static void log_problems(const Manager *m) {
         inventory_problems_free(problems);
 }
 
+/* Definitions are worth less than the VMs there are: without their folder the daemon runs all the same. */
+static void open_definitions(const char *folder, ManagerGround *ret) {
+        int r = folder ? state_store_open_lasting(folder, &ret->definition_files) : 0;
+
+        if (r < 0)
+                log_event(LOG_ERR, MESSAGE_DEFINITION_UNREAD,
+                          &(LogFields){ .reason = strerror(-r) },
+                          "Cannot use the folder %s: %s. There are no definitions, and none can be "
+                          "made.",
+                          folder, strerror(-r));
+}
+
 /* What outlives this process, besides the kernel. */
 static int open_ground(const char *runtime_dir, ManagerGround *ret) {
         int r;
@@ -110,6 +126,7 @@ static int open_ground(const char *runtime_dir, ManagerGround *ret) {
 static void ground_done(ManagerGround *ground) {
         ground->records = state_store_free(ground->records);
         ground->fdstore = fdstore_free(ground->fdstore);
+        ground->definition_files = state_store_free(ground->definition_files);
         ground->kernel = kernel_free(ground->kernel);
 }
 
@@ -136,7 +153,35 @@ static int start_manager(sd_event *event, ManagerGround *ground, const ConfigSou
         return 0;
 }
 
-int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, const char *address,
+static void say_ready(void *userdata) {
+        (void)userdata;
+        (void)sd_notify(false, "READY=1\nSTATUS=Serving.");
+}
+
+static int on_ready_timer(sd_event_source *s, uint64_t usec, void *userdata) {
+        (void)s;
+        (void)usec;
+        say_ready(userdata);
+        return 0;
+}
+
+/* Units that come after this one find the VMs that are defined to be there; but a kernel that hangs does not keep the host from starting. */
+static int serve(sd_event *event, Manager *manager) {
+        int r;
+
+        log_problems(manager);
+        r = manager_autostart(manager, say_ready, NULL);
+        if (r >= 0)
+                r = sd_event_add_time_relative(event, NULL, CLOCK_MONOTONIC, READY_USEC, 0,
+                                               on_ready_timer, NULL);
+        if (r < 0)
+                say_ready(NULL);
+        r = sd_event_loop(event);
+        (void)sd_notify(false, "STOPPING=1");
+        return r;
+}
+
+int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, const char *address,
         int (*extra)(Bus *bus)) {
         _cleanup_(ground_done) ManagerGround ground = { .kernel = kernel };
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
@@ -144,7 +189,8 @@ int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, con
         Bus bus = {};
         int r;
 
-        r = open_ground(runtime_dir, &ground); /* before there are threads */
+        open_definitions(folders->definitions, &ground);
+        r = open_ground(folders->runtime, &ground); /* before there are threads */
         if (r >= 0)
                 r = new_event(&event);
         if (r >= 0)
@@ -159,12 +205,8 @@ int run(Kernel *kernel, const ConfigSource *source, const char *runtime_dir, con
         if (r < 0)
                 log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
                           "Cannot get on the bus as %s: %s", BUS_NAME, strerror(-r));
-        else {
-                log_problems(manager);
-                (void)sd_notify(false, "READY=1\nSTATUS=Serving.");
-                r = sd_event_loop(event);
-                (void)sd_notify(false, "STOPPING=1");
-        }
+        else
+                r = serve(event, manager);
 
         bus.stopping = true;
         manager_free(manager); /* answers what is open, so before the bus goes */

@@ -27,6 +27,9 @@
         X(PROBLEM_RESERVATION_USED, "ReservationUsed", ESTALE)                                     \
         X(PROBLEM_RESERVATION_EXPIRED, "ReservationExpired", ETIME)                                \
         X(PROBLEM_NOT_YOUR_RESERVATION, "NotYourReservation", EPERM)                               \
+        X(PROBLEM_NO_SUCH_DEFINITION, "NoSuchDefinition", ENOENT)                                  \
+        X(PROBLEM_DEFINITION_EXISTS, "DefinitionExists", EEXIST)                                   \
+        X(PROBLEM_DEFINITION_DAMAGED, "DefinitionDamaged", EBADMSG)                                \
         X(PROBLEM_NO_PREPARED_CONTEXT, "NoPreparedContext", ENOENT)                                \
         X(PROBLEM_VM_EXISTS, "VmExists", EEXIST)                                                   \
         X(PROBLEM_FUNCTION_NOT_BOUND, "FunctionNotBound", ENXIO)                                   \

@@ -78,6 +78,7 @@ static uid_t find_owner_of_vm(const BusCall *call) {
 /* Who owns what the call is about, at this moment. Reads the message from its beginning. */
 static uid_t find_owner(BusCall *call) {
         const Manager *m = call->bus->manager;
+        sd_id128_t uuid;
         const char *text;
 
         if (call->method->subject == ACCESS_OF_HOST)
@@ -87,13 +88,12 @@ static uid_t find_owner(BusCall *call) {
         if (sd_bus_message_rewind(call->message, true) < 0 ||
             sd_bus_message_read(call->message, "s", &text) < 0)
                 return ACCESS_NO_OWNER;
-        if (call->method->subject == ACCESS_OF_PREPARED) {
-                sd_id128_t uuid;
-
-                return sd_id128_from_string(text, &uuid) >= 0 ? manager_get_prepared_owner(m, uuid)
-                                                              : ACCESS_NO_OWNER;
-        }
-        return manager_get_reservation_owner(m, text);
+        if (call->method->subject == ACCESS_OF_RESERVATION)
+                return manager_get_reservation_owner(m, text);
+        if (sd_id128_from_string(text, &uuid) < 0)
+                return ACCESS_NO_OWNER;
+        return call->method->subject == ACCESS_OF_PREPARED ? manager_get_prepared_owner(m, uuid)
+                                                           : manager_get_definition_owner(m, uuid);
 }
 
 static AccessDemand choose(void *userdata, uid_t uid) {

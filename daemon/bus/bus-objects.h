@@ -37,6 +37,14 @@ int bus_method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_unreserve(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_list_reservations(sd_bus_message *m, void *userdata, sd_bus_error *error);
 
+/* The Manager's methods about definitions (bus-definitions.c). */
+int bus_method_define_vm(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_modify_definition(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_undefine_vm(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_start_definition(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_get_definition(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_list_definitions(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
 /* The methods of the Manager that make lists (bus-lists.c). */
 int bus_method_list_vms(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_list_vm_details(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -327,7 +327,8 @@ static int read_leash(sd_bus_message *m, void *target, Problem *p) {
         r = sd_bus_message_read(m, "s", &s);
         if (r < 0)
                 return r;
-        if (leash_kind_from_string(s, &request->leash) < 0 || request->leash == LEASH_NONE)
+        if (leash_kind_from_string(s, &request->leash) < 0 || request->leash == LEASH_NONE ||
+            request->leash == LEASH_DEFINITION)
                 return problem_set(
                         p, PROBLEM_INVALID_ARGUMENT,
                         "There is no leash \"%.64s\"; there are \"pidfd\" and \"caller\".", s);
@@ -389,6 +390,90 @@ int bus_read_reserve_request(sd_bus_message *m, VmRequest *request, Problem *p) 
         return read_dictionary(m, vm_keys, ELEMENTSOF(vm_keys), request, p);
 }
 
+/* ---- definitions ---- */
+
+/* What reads into a VmRequest reads into the one that a DefinitionRequest begins with. */
+_Static_assert(offsetof(DefinitionRequest, vm) == 0, "one pointer for both");
+
+static int read_lasting_memory(sd_bus_message *m, void *target, Problem *p) {
+        ((DefinitionRequest *)target)->has_memory = true;
+        return read_memory(m, target, p);
+}
+
+static int read_autostart(sd_bus_message *m, void *target, Problem *p) {
+        DefinitionRequest *request = target;
+
+        (void)p;
+        request->has_autostart = true;
+        return read_boolean(m, &request->autostart);
+}
+
+static int read_removed(sd_bus_message *m, void *target, Problem *p) {
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "s");
+        while (r >= 0 && (r = sd_bus_message_at_end(m, false)) == 0) {
+                PciAddress address;
+
+                r = bus_read_address(m, &address, p);
+                if (r >= 0)
+                        r = definition_request_remove_function(target, &address);
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static const Key definition_keys[] = {
+        { "name", "s", read_name },
+        { "tier", "s", read_tier },
+        { "handover", "s", read_handover },
+        { "functions", "a(sa{sv})", read_functions },
+        { "memory", "t", read_lasting_memory },
+        { "guest-domains", "u", read_guest_domains },
+        { "tenant", "s", read_tenant },
+        { "autostart", "b", read_autostart },
+};
+
+static const Key change_keys[] = {
+        { "name", "s", read_name },
+        { "tier", "s", read_tier },
+        { "handover", "s", read_handover },
+        { "add-functions", "a(sa{sv})", read_functions },
+        { "remove-functions", "as", read_removed },
+        { "memory", "t", read_lasting_memory },
+        { "guest-domains", "u", read_guest_domains },
+        { "tenant", "s", read_tenant },
+        { "autostart", "b", read_autostart },
+};
+
+int bus_read_definition(sd_bus_message *m, DefinitionRequest *request, Problem *p) {
+        int r;
+
+        r = bus_read_uuid(m, &request->vm.uuid, p);
+        return r < 0 ? r
+                     : read_dictionary(m, definition_keys, ELEMENTSOF(definition_keys), request, p);
+}
+
+int bus_read_definition_changes(sd_bus_message *m, DefinitionRequest *request, Problem *p) {
+        int r;
+
+        r = bus_read_uuid(m, &request->vm.uuid, p);
+        return r < 0 ? r : read_dictionary(m, change_keys, ELEMENTSOF(change_keys), request, p);
+}
+
+int bus_read_start_options(sd_bus_message *m, VmRequest *request, Problem *p) {
+        static const Key keys[] = {
+                { "leash", "s", read_leash },
+                { "leash-pidfd", "h", read_leash_pidfd },
+        };
+        int r;
+
+        request->leash = LEASH_DEFINITION;
+        r = read_dictionary(m, keys, ELEMENTSOF(keys), request, p);
+        if (request->leash == LEASH_DEFINITION && request->leash_pidfd >= 0)
+                request->leash = LEASH_PIDFD;
+        return r;
+}
+
 int bus_read_no_options(sd_bus_message *m, Problem *p) {
         return read_dictionary(m, NULL, 0, NULL, p);
 }
@@ -403,6 +488,13 @@ int bus_read_reclaim_options(sd_bus_message *m, bool *ret_dry_run, Problem *p) {
 
         *ret_dry_run = false;
         return read_dictionary(m, keys, ELEMENTSOF(keys), ret_dry_run, p);
+}
+
+int bus_read_define_options(sd_bus_message *m, bool *ret_replace, Problem *p) {
+        static const Key keys[] = { { "replace", "b", read_flag } };
+
+        *ret_replace = false;
+        return read_dictionary(m, keys, ELEMENTSOF(keys), ret_replace, p);
 }
 
 int bus_read_destroy_options(sd_bus_message *m, bool *ret_force, Problem *p) {

@@ -24,8 +24,8 @@ static int choose_leash(CreateOperation *create, Problem *p) {
 
         if (request->leash == LEASH_CALLER && op->caller)
                 op->leash = LEASH_CALLER;
-        else if (request->leash == LEASH_AGENT)
-                op->leash = LEASH_AGENT;
+        else if (request->leash == LEASH_AGENT || request->leash == LEASH_DEFINITION)
+                op->leash = request->leash;
         else if (request->leash_pidfd >= 0) {
                 r = pidfd_reopen(request->leash_pidfd);
                 if (r == -ESRCH)
@@ -152,8 +152,11 @@ static int start_leash(Operation *op) {
         if (op->leash == LEASH_NONE)
                 return leash_start_clock(&vm->leash, op->deadline_usec);
 
-        if (op->leash == LEASH_AGENT) {
-                leash_set_agent(&vm->leash);
+        if (op->leash == LEASH_AGENT || op->leash == LEASH_DEFINITION) {
+                if (op->leash == LEASH_AGENT)
+                        leash_set_agent(&vm->leash);
+                else
+                        leash_set_definition(&vm->leash);
                 r = 0;
         } else
                 r = op->leash == LEASH_CALLER ? leash_set_caller(&vm->leash, op->caller)

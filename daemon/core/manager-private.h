@@ -84,6 +84,30 @@ int reservation_refuse(const Manager *m, const char *name, uid_t uid, Problem *r
 /* Names what reservations hold, for quotas. */
 void reservations_list_holdings(const Manager *m, HoldingFound found, void *userdata);
 
+/* ---- definitions (definitions.c, definition-starts.c) ---- */
+
+/* Reads those that the last daemon has left. What cannot be read is said, and stands in the list as such. Returns 0 or -ENOMEM. */
+int definitions_recover(Manager *m);
+
+/* Takes the record of a start in this boot on; once the definitions are there. */
+void definition_recover_start(Manager *m, const StateEntry *entry);
+
+/* NULL when there is none; also one that is being made. */
+Definition *definition_find(const Manager *m, sd_id128_t uuid);
+
+/* One that can be started or changed. Returns 0, -ENOENT, -EBUSY (it is being made), -EBADMSG, -EUCLEAN with the problem. */
+int definition_find_readable(const Manager *m, sd_id128_t uuid, Definition **ret,
+                             Problem *reterr_problem);
+
+/* It is another one than before: what came of its last start is of no interest any more, and the daemon does not start it in this
+ * boot. */
+void definition_changed(Manager *m, Definition *definition);
+
+/* It is gone: so is the record of its starts. */
+void definition_forget_start(Manager *m, const Definition *definition);
+
+void definitions_free_all(Manager *m);
+
 /* ---- records (records.c) ---- */
 
 /* Before the kernel is asked: what will be if the operation succeeds, with what is not there yet marked pending. An operation that

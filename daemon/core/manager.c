@@ -316,6 +316,7 @@ int manager_new(sd_event *event, const ManagerGround *ground, const Config *conf
         m->kernel = ground->kernel;
         m->records = ground->records;
         m->fdstore = ground->fdstore;
+        m->definition_files = ground->definition_files;
         if (config_file)
                 m->config_file = strdup(config_file);
         r = config_file && !m->config_file ? -ENOMEM : inventory_new(&m->inventory);
@@ -332,6 +333,7 @@ int manager_new(sd_event *event, const ManagerGround *ground, const Config *conf
                 m->kernel = NULL;
                 m->records = NULL;
                 m->fdstore = NULL;
+                m->definition_files = NULL;
                 return r;
         }
 
@@ -356,11 +358,13 @@ Manager *manager_free(Manager *m) {
         workers_free(m->workers);
         sd_event_source_disable_unref(m->watch);
         sd_event_source_disable_unref(m->rescan_timer);
+        sd_event_source_disable_unref(m->autostart);
 
         while (m->n_vms > 0)
                 manager_remove_vm(m, m->vms[m->n_vms - 1]);
         free(m->vms);
         prepared_free_all(m);
+        definitions_free_all(m);
         reservations_free_all(m);
         user_groups_forget(m);
         for (Claim *claim, *next = m->claims; (claim = next);) {
@@ -374,6 +378,7 @@ Manager *manager_free(Manager *m) {
         sd_event_source_disable_unref(m->record_timer);
         state_store_free(m->records);
         fdstore_free(m->fdstore);
+        state_store_free(m->definition_files);
         for (size_t i = 0; i < m->n_kept_names; i++)
                 free(m->kept_names[i]);
         free(m->kept_names);

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "core/admission.h"
+#include "core/definition.h"
 #include "core/workers.h"
 #include "inventory/inventory.h"
 #include "ledger/ledger.h"
@@ -87,6 +88,7 @@ typedef struct ManagerGround {
         Kernel *kernel;
         StateStore *records; /* NULL: no records are kept, what the daemon knows ends with it */
         FdStore *fdstore;    /* NULL: no descriptors are kept */
+        StateStore *definition_files; /* a lasting one; NULL: there can be no definitions */
 } ManagerGround;
 
 struct Manager {
@@ -94,6 +96,7 @@ struct Manager {
         Kernel *kernel;
         StateStore *records;
         FdStore *fdstore;
+        StateStore *definition_files;
         Config config;
         char *config_file; /* for manager_reload(), a file or a root folder; NULL: none */
         Inventory *inventory;
@@ -114,6 +117,13 @@ struct Manager {
         KnownGroups known_groups[KNOWN_GROUPS_MAX];
         const Reservation *deciding_for;     /* while a decision counts on it */
         char holder[RESERVATION_TITLE_SIZE]; /* what a decider was told last */
+
+        Definition **definitions; /* sorted by UUID */
+        size_t n_definitions;
+        uint64_t definition_number; /* the largest that a definition has had */
+        sd_event_source *autostart;
+        void (*autostart_done)(void *userdata); /* NULL: it has been, or is not wanted */
+        void *autostart_userdata;
 
         sd_event_source *watch, *rescan_timer;
         bool rescanning, rescan_again, rescan_failing;
@@ -259,6 +269,48 @@ typedef struct ReservationView {
 const Reservation *manager_first_reservation(const Manager *m, const char *after_id);
 const Reservation *reservation_next(const Reservation *reservation);
 void reservation_view(const Reservation *reservation, ReservationView *ret);
+
+/* ---- definitions ---- */
+
+/* Writes the definition of a VM, with @replace also in place of one that is there, whose owner it keeps. It is checked as far as it can
+ * be without looking at the host. Answers through @answer when it is on the disk, or returns an error at once: -EEXIST, -EBUSY (it is
+ * being written), -EDQUOT, that of a malformed request, ... with reterr_problem. */
+int manager_define_vm(Manager *m, const DefinitionRequest *request, bool replace, uid_t uid,
+                      OperationAnswer answer, void *userdata, Problem *reterr_problem);
+
+/* Changes what @changes says. As manager_define_vm(); -ENOENT, -EBADMSG (it cannot be read). */
+int manager_modify_definition(Manager *m, const DefinitionRequest *changes, OperationAnswer answer,
+                              void *userdata, Problem *reterr_problem);
+
+/* Takes a definition back, also one that cannot be read. A VM that it has started stays. */
+int manager_undefine_vm(Manager *m, sd_id128_t uuid, OperationAnswer answer, void *userdata,
+                        Problem *reterr_problem);
+
+/* Creates the VM, which is the definition's owner's. @leash: a request whose leash counts and is taken over; with LEASH_DEFINITION the VM
+ * waits for its VMM as long as that takes. As manager_create_vm(). */
+int manager_start_definition(Manager *m, sd_id128_t uuid, VmRequest *leash, const char *caller,
+                             OperationAnswer answer, void *userdata, Problem *reterr_problem);
+
+/* Starts, as soon as the loop runs, what is to be started at boot and has not been in this one. @done (may be NULL) is called when
+ * each has been admitted or refused, or never. Returns 0 or a negative errno. */
+int manager_autostart(Manager *m, void (*done)(void *userdata), void *userdata);
+
+/* One that can be read. Returns 0, -ENOENT, -EBUSY (it is being made), -EBADMSG, -EUCLEAN with reterr_problem. */
+int manager_get_definition(const Manager *m, sd_id128_t uuid, const Definition **ret,
+                           Problem *reterr_problem);
+
+/* NULL when there is none. */
+const Definition *manager_find_definition(const Manager *m, sd_id128_t uuid);
+
+/* In the order of UUIDs the first one after @after (NULL: of all), NULL at the end. */
+const Definition *manager_next_definition(const Manager *m, const sd_id128_t *after);
+
+/* (uid_t)-1 when there is none. One that cannot be read is root's. */
+uid_t manager_get_definition_owner(const Manager *m, sd_id128_t uuid);
+
+/* Why a start would be refused now, as far as that can be known without one: into *ret, which is not set otherwise. Returns 0 or
+ * -ENOMEM. */
+int manager_warn_of_definition(Manager *m, const Definition *definition, Problem *ret);
 
 /* ---- the host ---- */
 

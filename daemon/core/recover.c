@@ -107,6 +107,9 @@ static int adopt_leash(const Recovery *rec, Vm *vm, const VmRecord *record,
         case LEASH_AGENT:
                 leash_set_agent(&vm->leash);
                 break;
+        case LEASH_DEFINITION:
+                leash_set_definition(&vm->leash);
+                break;
         case _LEASH_KIND_MAX:
                 abort();
         }
@@ -383,6 +386,12 @@ static int on_record(void *userdata, const StateEntry *entry) {
                 callers_recover(rec->m, entry);
                 return 0;
         }
+        if (entry->kind == RECORD_STARTED) {
+                definition_recover_start(rec->m, entry);
+                return 0;
+        }
+        if (entry->kind == RECORD_DEFINITION) /* not here */
+                return 0;
         switch (entry->verdict) {
         case RECORD_GOOD:
                 r = entry->kind == RECORD_VM ? recover_vm(rec, entry) : postpone(rec, entry);
@@ -447,7 +456,9 @@ int manager_recover(Manager *m) {
 
         if (sd_event_now(m->event, CLOCK_MONOTONIC, &rec.now_usec) < 0)
                 return -EIO;
-        r = left_fds_collect(&rec.fds, m);
+        r = definitions_recover(m);
+        if (r >= 0)
+                r = left_fds_collect(&rec.fds, m);
         if (r >= 0 && m->records)
                 r = state_store_read(m->records, on_record, &rec);
         if (r >= 0)

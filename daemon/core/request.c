@@ -18,6 +18,30 @@ void vm_request_done(VmRequest *request) {
         vm_request_init(request);
 }
 
+int vm_request_copy(const VmRequest *request, VmRequest *ret) {
+        int r = 0;
+
+        vm_request_done(ret);
+        ret->uuid = request->uuid;
+        ret->uid = request->uid;
+        memcpy(ret->tenant, request->tenant, sizeof(ret->tenant));
+        ret->has_tier = request->has_tier;
+        ret->tier = request->tier;
+        ret->has_handover = request->has_handover;
+        ret->handover = request->handover;
+        ret->memory = request->memory;
+        ret->has_guest_domains = request->has_guest_domains;
+        ret->guest_domains = request->guest_domains;
+        if (request->name) {
+                ret->name = strdup(request->name);
+                if (!ret->name)
+                        return -ENOMEM;
+        }
+        for (size_t i = 0; i < request->n_functions && r >= 0; i++)
+                r = vm_request_add_function(ret, request->functions + i);
+        return r;
+}
+
 int vm_request_add_function(VmRequest *request, const FunctionRequest *function) {
         FunctionRequest *grown = reallocarray(request->functions, request->n_functions + 1,
                                               sizeof(FunctionRequest));

@@ -37,12 +37,16 @@ typedef struct VmRequest {
         bool for_later;         /* a reservation, not a VM */
         bool prepared;          /* the iommufd is to be a prepared one */
         char *reservation;      /* token, or NULL */
-        LeashKind leash;        /* LEASH_PIDFD, LEASH_CALLER, LEASH_AGENT */
+        LeashKind leash;        /* LEASH_PIDFD, LEASH_CALLER, LEASH_AGENT, LEASH_DEFINITION */
         int leash_pidfd;        /* -1: to follow by SetLeash */
 } VmRequest;
 
 void vm_request_init(VmRequest *request);
 void vm_request_done(VmRequest *request);
+
+/* What of @request is the same at each start, into *ret (initialized): not leash, reservation and prepared context. Returns 0 or
+ * -ENOMEM. */
+int vm_request_copy(const VmRequest *request, VmRequest *ret);
 
 int vm_request_add_function(VmRequest *request, const FunctionRequest *function);
 

@@ -15,6 +15,13 @@ static const AccessMethod methods[] = {
         { "Manager", "CreateVm", ACCESS_TO_MAKE, ACCESS_OF_HOST },
         { "Manager", "Reserve", ACCESS_TO_MAKE, ACCESS_OF_HOST },
         { "Manager", "Unreserve", ACCESS_TO_CHANGE, ACCESS_OF_RESERVATION },
+        { "Manager", "ListDefinitions", ACCESS_TO_SEE, ACCESS_OF_HOST },
+        { "Manager", "GetDefinition", ACCESS_TO_CHANGE,
+          ACCESS_OF_DEFINITION }, /* it may have VF tokens */
+        { "Manager", "DefineVm", ACCESS_TO_DEFINE, ACCESS_OF_DEFINITION },
+        { "Manager", "ModifyDefinition", ACCESS_TO_CHANGE, ACCESS_OF_DEFINITION },
+        { "Manager", "UndefineVm", ACCESS_TO_CHANGE, ACCESS_OF_DEFINITION },
+        { "Manager", "StartDefinition", ACCESS_TO_CHANGE, ACCESS_OF_DEFINITION },
         { "Manager", "PrepareContext", ACCESS_TO_PREPARE, ACCESS_OF_PREPARED },
         { "Manager", "ReportVms", ACCESS_TO_SPEAK_FOR, ACCESS_OF_HOST },
         { "Manager", "Reload", ACCESS_TO_ADMINISTER, ACCESS_OF_HOST },
@@ -73,6 +80,9 @@ AccessDemand access_decide(const AccessMethod *method, uid_t caller, uid_t owner
                 break;
         case ACCESS_TO_MAKE:
                 demand_add(&demand, ACCESS_MANAGE_OWN);
+                break;
+        case ACCESS_TO_DEFINE:
+                demand_add(&demand, there && !own ? ACCESS_MANAGE_OTHERS : ACCESS_MANAGE_OWN);
                 break;
         case ACCESS_TO_CHANGE:
         case ACCESS_TO_OPEN:

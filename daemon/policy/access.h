@@ -22,11 +22,12 @@ typedef enum AccessAction {
 
 /* What a method takes. */
 typedef enum AccessRule {
-        ACCESS_TO_SEE,        /* look */
-        ACCESS_TO_MAKE,       /* manage-own: what is made belongs to who makes it */
-        ACCESS_TO_CHANGE,     /* manage-own or manage-others, by whose it is */
-        ACCESS_TO_PREPARE,    /* hand-out-contexts, and manage-others to replace somebody else's */
-        ACCESS_TO_OPEN,       /* as for a change, and hand-out-contexts */
+        ACCESS_TO_SEE,     /* look */
+        ACCESS_TO_MAKE,    /* manage-own: what is made belongs to who makes it */
+        ACCESS_TO_CHANGE,  /* manage-own or manage-others, by whose it is */
+        ACCESS_TO_DEFINE,  /* manage-own, or manage-others where there is one of somebody else's */
+        ACCESS_TO_PREPARE, /* hand-out-contexts, and manage-others to replace somebody else's */
+        ACCESS_TO_OPEN,    /* as for a change, and hand-out-contexts */
         ACCESS_TO_SPEAK_FOR,  /* manage-others: for VMs of all owners */
         ACCESS_TO_ADMINISTER, /* manage-policy */
         ACCESS_TO_GIVE_UP,    /* reclaim */
@@ -37,6 +38,7 @@ typedef enum AccessSubject {
         ACCESS_OF_HOST,        /* nobody's */
         ACCESS_OF_VM,          /* the VM in the object's path */
         ACCESS_OF_PREPARED,    /* the prepared context of the UUID that is the first argument */
+        ACCESS_OF_DEFINITION,  /* the definition of the UUID that is the first argument */
         ACCESS_OF_RESERVATION, /* the reservation whose token or id is the first argument */
 } AccessSubject;
 

@@ -17,7 +17,8 @@
 
 #include "base/macro.h"
 
-/* 1 had no tenants, 2 did not say which reservation a VM was made of. One that is older than this daemon is read; what it lacks is not there. */
+/* 1 had no tenants, 2 did not say which reservation a VM was made of, and had no VMs that wait for their definition's VMM. One that is
+ * older than this daemon is read; what it lacks is not there. */
 #define RECORD_VERSION  3
 #define RECORD_SIZE_MAX ((size_t)16 << 20) /* bytes; more is no record */
 

@@ -18,8 +18,9 @@
 struct StateStore {
         char *path;
         int fd;
-        uid_t uid; /* whose everything in it has to be */
-        sd_id128_t boot_id;
+        uid_t uid;          /* whose everything in it has to be */
+        sd_id128_t boot_id; /* null: what is in it belongs to no boot */
+        bool lasting;
 };
 
 const char *record_kind_to_string(RecordKind kind) {
@@ -32,6 +33,10 @@ const char *record_kind_to_string(RecordKind kind) {
                 return "level";
         case RECORD_BUS:
                 return "bus";
+        case RECORD_STARTED:
+                return "started";
+        case RECORD_DEFINITION:
+                return "definition";
         default:
                 return "reservation";
         }
@@ -61,7 +66,7 @@ static bool name_parse(const char *name, RecordKind *ret_kind, sd_id128_t *ret_i
 
 /* ---- the directory ---- */
 
-int state_store_open(const char *path, StateStore **ret) {
+static int store_open(const char *path, bool lasting, StateStore **ret) {
         _cleanup_(state_store_freep) StateStore *store = new0(StateStore, 1);
         struct stat st;
         int r;
@@ -69,11 +74,12 @@ int state_store_open(const char *path, StateStore **ret) {
         if (!store)
                 return -ENOMEM;
         store->fd = -1;
+        store->lasting = lasting;
 
         store->path = strdup(path);
         if (!store->path)
                 return -ENOMEM;
-        r = sd_id128_get_boot(&store->boot_id);
+        r = lasting ? 0 : sd_id128_get_boot(&store->boot_id);
         if (r < 0)
                 return r;
         store->fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -85,6 +91,14 @@ int state_store_open(const char *path, StateStore **ret) {
 
         *ret = TAKE_PTR(store);
         return 0;
+}
+
+int state_store_open(const char *path, StateStore **ret) {
+        return store_open(path, false, ret);
+}
+
+int state_store_open_lasting(const char *path, StateStore **ret) {
+        return store_open(path, true, ret);
 }
 
 StateStore *state_store_free(StateStore *store) {
@@ -126,6 +140,11 @@ static int write_all(int fd, const char *p, size_t length) {
         return 0;
 }
 
+/* What a lasting store has been told is on the disk. */
+static int synchronize(const StateStore *store, int fd) {
+        return store->lasting && fsync(fd) < 0 ? -errno : 0;
+}
+
 int state_store_write(StateStore *store, RecordKind kind, sd_id128_t id, const char *body) {
         char buf[NAME_SIZE];
         const char *name = name_format(kind, id, buf);
@@ -143,12 +162,16 @@ int state_store_write(StateStore *store, RecordKind kind, sd_id128_t id, const c
         if (fd < 0)
                 return fd;
         r = write_all(fd, text, length);
+        if (r >= 0)
+                r = synchronize(store, fd);
         (void)fd_close(fd);
         if (r >= 0 && renameat(store->fd, name, store->fd, name + 1) < 0)
                 r = -errno;
-        if (r < 0)
+        if (r < 0) {
                 (void)unlinkat(store->fd, name, 0);
-        return r;
+                return r;
+        }
+        return synchronize(store, store->fd);
 }
 
 int state_store_remove(StateStore *store, RecordKind kind, sd_id128_t id) {
@@ -156,7 +179,7 @@ int state_store_remove(StateStore *store, RecordKind kind, sd_id128_t id) {
 
         if (unlinkat(store->fd, name_format(kind, id, buf) + 1, 0) < 0 && errno != ENOENT)
                 return -errno;
-        return 0;
+        return synchronize(store, store->fd);
 }
 
 int state_store_set_aside(StateStore *store, RecordKind kind, sd_id128_t id) {

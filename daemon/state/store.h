@@ -10,13 +10,21 @@
  *      DIR/reservation-<token>               a reservation
  *      DIR/level-<index of the host IOMMU>   a kernel level that was probed
  *      DIR/bus-<id of the bus>               which bus the names of callers are of
+ *      DIR/started-<uuid>                    what came of a definition's start in this boot
  *      DIR/damaged/<name>                    what could not be read, set aside for an administrator
  *
  * A file is written under another name ("." in front) and renamed. No fsync: what the records are
  * about ends with the kernel, and the directory is on /run. The cost of a write does not depend on
  * how many records there are.
  *
- * Used from the event loop's thread only.
+ * A lasting store is another directory, of what outlives the boot:
+ *
+ *      DIR/definition-<uuid>                 a VM that is to be there again
+ *
+ * There a write and a removal are on the disk when they return, so they may take long.
+ *
+ * Used from the event loop's thread only; but what a lasting store writes and removes, any thread may, each record in one at a
+ * time.
  */
 
 #include <systemd/sd-id128.h>
@@ -30,6 +38,8 @@ typedef enum RecordKind {
         RECORD_RESERVATION,
         RECORD_LEVEL,
         RECORD_BUS,
+        RECORD_STARTED,
+        RECORD_DEFINITION,
         _RECORD_KIND_MAX,
 } RecordKind;
 
@@ -41,14 +51,18 @@ typedef struct StateStore StateStore;
  * damaged/ when it is first needed.
  * Returns 0, -ENOENT, -ENOTDIR, -EPERM (another's, or open to others), or what opening gave. */
 int state_store_open(const char *path, StateStore **ret);
+
+/* The same for a lasting store. */
+int state_store_open_lasting(const char *path, StateStore **ret);
 StateStore *state_store_free(StateStore *store);
 DEFINE_CLEANUP(StateStore, state_store_free);
 
 const char *state_store_get_path(const StateStore *store);
 
 /* Writes a record in place of the one before. @body: one line of JSON, no end of line. On failure
- * the old one is still there, whole, and nothing is left of the new one. Returns 0, -ENOSPC,
- * -EDQUOT, -EROFS, -EIO, -ENOMEM, ... */
+ * the old one is still there, whole, and nothing is left of the new one; but where the directory of a lasting store cannot be
+ * synchronized, which of both is there after a crash is not known. Returns 0, -ENOSPC,
+ * -EDQUOT, -EROFS, -EIO, -EFBIG, -ENOMEM, ... */
 int state_store_write(StateStore *store, RecordKind kind, sd_id128_t id, const char *body);
 
 /* Removes a record. One that is not there is fine. Returns 0, -EROFS, -EIO, ... */

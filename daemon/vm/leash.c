@@ -106,6 +106,11 @@ void leash_set_agent(Leash *leash) {
         leash->kind = LEASH_AGENT;
 }
 
+void leash_set_definition(Leash *leash) {
+        leash_done(leash);
+        leash->kind = LEASH_DEFINITION;
+}
+
 bool leash_name_vanished(Leash *leash, const char *name) {
         if (leash->kind != LEASH_CALLER || !streq(leash->caller, name))
                 return false;

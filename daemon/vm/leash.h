@@ -2,7 +2,8 @@
 #pragma once
 
 /*
- * What a VM's life hangs on: a pidfd of its VMM, the bus name of its caller, or an agent's reports. Until one of them is set a clock runs.
+ * What a VM's life hangs on: a pidfd of its VMM, the bus name of its caller, or an agent's reports. Until one of them is set a clock runs,
+ * but for a VM that its definition has started: that one waits for its VMM.
  * No process id is ever kept: it may be another process tomorrow.
  */
 
@@ -46,10 +47,13 @@ int leash_set_caller(Leash *leash, const char *caller);
 /* Hangs the VM on an agent's reports, which are the owner's to weigh. */
 void leash_set_agent(Leash *leash);
 
+/* Has the VM wait for another leash without a clock. */
+void leash_set_definition(Leash *leash);
+
 /* Whether the leash is on that name; then it ends now. */
 bool leash_name_vanished(Leash *leash, const char *name);
 
 /* Whether something is known to be alive at the other end. */
 static inline bool leash_holds(const Leash *leash) {
-        return leash->kind != LEASH_NONE;
+        return leash->kind != LEASH_NONE && leash->kind != LEASH_DEFINITION;
 }

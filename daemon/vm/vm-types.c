@@ -16,10 +16,8 @@ static const char *const handovers[_HANDOVER_MAX] = {
 };
 
 static const char *const leashes[_LEASH_KIND_MAX] = {
-        [LEASH_NONE] = "none",
-        [LEASH_PIDFD] = "pidfd",
-        [LEASH_CALLER] = "caller",
-        [LEASH_AGENT] = "agent",
+        [LEASH_NONE] = "none",   [LEASH_PIDFD] = "pidfd",           [LEASH_CALLER] = "caller",
+        [LEASH_AGENT] = "agent", [LEASH_DEFINITION] = "definition",
 };
 
 static const char *const end_reasons[] = {

@@ -18,7 +18,8 @@ typedef enum LeashKind {
         LEASH_NONE,
         LEASH_PIDFD,
         LEASH_CALLER,
-        LEASH_AGENT, /* the reports of an agent (ReportVms) */
+        LEASH_AGENT,      /* the reports of an agent (ReportVms) */
+        LEASH_DEFINITION, /* a start of its definition: it waits for its VMM as long as that takes */
         _LEASH_KIND_MAX,
 } LeashKind;
 

@@ -180,13 +180,17 @@ bool fixture_has_owner(Fixture *f) {
 
 void fixture_launch_daemon(Fixture *f) {
         char config[96], config_option[128], profile[512], bus[160], state[128], runtime[128];
+        char definitions[128];
         const char *name = f->setup->profile ?: "epyc-2p";
+        const char *arguments[8] = { AVIOMMUD_SIM, bus, profile, state };
+        size_t n = 4;
         _cleanup_close_ int log = -1;
 
         (void)snprintf(profile, sizeof(profile), "--profile=%s/%s.json", PROFILES, name);
         (void)snprintf(bus, sizeof(bus), "--bus=%s", f->address);
         (void)snprintf(state, sizeof(state), "--state=%s/state", f->folder);
         (void)snprintf(runtime, sizeof(runtime), "--runtime-dir=%s/run", f->folder);
+        (void)snprintf(definitions, sizeof(definitions), "--definitions=%s/definitions", f->folder);
         write_file(f, "aviommud.conf", "[Manager]\n", f->setup->config ?: "", "\n", config);
         (void)snprintf(config_option, sizeof(config_option), "--config=%s", config);
         if (f->setup->keep_log) {
@@ -196,9 +200,12 @@ void fixture_launch_daemon(Fixture *f) {
                 log = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
                 assert_true(log >= 0);
         }
-        f->daemon_pid = spawn((const char *[]){ AVIOMMUD_SIM, bus, profile, state, config_option,
-                                                f->manager ? runtime : NULL, NULL },
-                              -1, log, f->manager);
+        arguments[n++] = config_option;
+        if (f->manager)
+                arguments[n++] = runtime;
+        if (f->setup->definitions)
+                arguments[n++] = definitions;
+        f->daemon_pid = spawn(arguments, -1, log, f->manager);
 }
 
 void fixture_await_daemon(Fixture *f) {
@@ -220,10 +227,14 @@ void fixture_kill_daemon(Fixture *f) {
         wait_until(f, !fixture_has_owner(f));
 }
 
-/* What outlives the daemon: whoever keeps its descriptors, and the folder for its records. */
+/* What outlives the daemon: whoever keeps its descriptors, and the folders for its records and definitions. */
 static void start_manager(Fixture *f) {
         char path[96];
 
+        if (f->setup->definitions) {
+                (void)snprintf(path, sizeof(path), "%s/definitions", f->folder);
+                assert_int_equal(mkdir(path, 0700), 0);
+        }
         if (f->setup->fdstore_max == 0)
                 return;
         (void)snprintf(path, sizeof(path), "%s/run", f->folder);

@@ -38,6 +38,7 @@ typedef struct Setup {
         bool keep_log;   /* what the daemon says goes to the file "log" in the test's folder */
         /* Not 0: so many descriptors are kept for the daemon, and it has the runtime directory "run" in the test's folder */
         unsigned fdstore_max;
+        bool definitions; /* they are kept in the folder "definitions" in the test's folder */
 } Setup;
 
 #define CONNECTIONS_MAX 80

@@ -84,8 +84,9 @@ static void show(const Session *s, const FuzzCall *c) {
 /* Methods that change nothing: who may look may call them. */
 static bool only_looks(sd_bus_message *m) {
         static const char *const members[] = {
-                "Plan",     "GetVm",           "GetVmByName",      "ListVms",      "ListFunctions",
-                "Describe", "ListQuarantined", "ListReservations", "ListVmDetails"
+                "Plan",          "GetVm",          "GetVmByName",     "ListVms",
+                "ListFunctions", "Describe",       "ListQuarantined", "ListReservations",
+                "ListVmDetails", "ListDefinitions"
         };
 
         if (strncmp(sd_bus_message_get_interface(m), "org.aviommu1.", 13) != 0)
@@ -221,6 +222,23 @@ static void make_vms(Fixture *f) {
         CREATE(f, uuid_of(2), .name = "two", .tier = "emulated", .handover = "vmm",
                .functions = "0001:01:00.0");
         CREATE(f, uuid_of(3), .tier = "virtio", .handover = "none", .functions = "0001:41:00.0");
+        for (unsigned i = 1; i <= 3; i++)
+                run_ok(f, NULL, "Manager", "DefineVm", "sa{sv}a{sv}", uuid_of(i), 1, "tier", "s",
+                       "virtio", 1, "replace", "b", true);
+}
+
+static void unmake_definitions(Session *s) {
+        sd_bus_message *m = ask(s->f, NULL, "Manager", "ListDefinitions", "su", "", UINT32_C(1000));
+        const char *uuid;
+
+        assert_true(sd_bus_message_enter_container(m, 'a', "(ssubssssstas)") > 0);
+        while (sd_bus_message_enter_container(m, 'r', "ssubssssstas") > 0) {
+                assert_true(sd_bus_message_read(m, "s", &uuid) > 0);
+                run_ok(s->f, NULL, "Manager", "UndefineVm", "s", uuid);
+                assert_true(sd_bus_message_skip(m, "subssssstas") > 0);
+                assert_true(sd_bus_message_exit_container(m) > 0);
+        }
+        sd_bus_message_unref(m);
 }
 
 static void unmake_vms(Session *s) {
@@ -308,6 +326,7 @@ static void test_fuzz(void **state) {
                 run_round(s, false);
                 run_round(s, true);
                 unmake_vms(s);
+                unmake_definitions(s);
                 check_alive(s->f);
                 check_clean(s, n_fds);
                 if (i == 3)
@@ -358,7 +377,8 @@ static int parse_options(int argc, char **argv) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                BUS_TEST(test_fuzz, .config = "AdmissionTimeoutSec=60\nDetachTimeoutSec=1"),
+                BUS_TEST(test_fuzz, .definitions = true,
+                         .config = "AdmissionTimeoutSec=60\nDetachTimeoutSec=1"),
         };
 
         if (geteuid() != 0) {

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "state/definition-record.h"
 #include "state/level-record.h"
 #include "state/prepared-record.h"
 #include "state/record.h"
@@ -21,7 +22,10 @@ static void try_body(const char *body, size_t length) {
         _cleanup_free_ char *v = NULL, *p = NULL, *r = NULL, *l = NULL;
         _cleanup_(reservation_record_done) ReservationRecord reservation = {};
         _cleanup_(vm_record_done) VmRecord vm = {};
+        _cleanup_(definition_record_done) DefinitionRecord definition = {};
+        _cleanup_free_ char *d = NULL, *s = NULL;
         PreparedRecord prepared;
+        StartedRecord started;
         LevelRecord level;
 
         if (vm_record_parse(body, length, &vm) >= 0 && vm_record_format(&vm, &v) >= 0)
@@ -34,6 +38,12 @@ static void try_body(const char *body, size_t length) {
                 assert_same(p, body, length);
         if (level_record_parse(body, length, &level) >= 0 && level_record_format(&level, &l) >= 0)
                 assert_same(l, body, length);
+        if (definition_record_parse(body, length, &definition) >= 0 &&
+            definition_record_format(&definition, &d) >= 0)
+                assert_same(d, body, length);
+        if (started_record_parse(body, length, &started) >= 0 &&
+            started_record_format(&started, &s) >= 0)
+                assert_same(s, body, length);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {

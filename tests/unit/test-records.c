@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * What is kept of VMs, prepared contexts and reservations, its envelope, and the names of stored
+ * What is kept of VMs, prepared contexts, reservations and definitions, its envelope, and the names of stored
  * descriptors. What is read is written again as the same text, byte for byte: this is tried on
  * every text that is one byte away from a good one. json-c has its own opinion on what is written.
  */
@@ -11,6 +11,7 @@
 #include <json-c/json.h>
 
 #include "oom.h"
+#include "state/definition-record.h"
 #include "state/fd-name.h"
 #include "state/level-record.h"
 #include "state/prepared-record.h"
@@ -111,6 +112,38 @@ static ReservationRecord reservation(void) {
         };
 }
 
+static DefinitionRecord definition(void) {
+        static RecordDefinedFunction defined[] = {
+                { { 0xabcd, 0x41, 0x1f << 3 | 7 },
+                  true,
+                  { 0x0108 },
+                  true,
+                  { 0xff, 1, 0xab },
+                  true },
+                { .address = { 0, 1, 0 } },
+        };
+
+        return (DefinitionRecord){
+                .uuid = SD_ID128_MAKE(00, 11, 22, 33, 44, 55, 66, 77, 88, 99, aa, bb, cc, dd, ee,
+                                      ff),
+                .number = UINT64_MAX,
+                .owner_uid = 1000,
+                .name = "web \"1\"",
+                .tier = "hardware",
+                .handover = "daemon",
+                .memory = UINT64_C(1) << 33,
+                .has_guest_domains = true,
+                .guest_domains = 16,
+                .autostart = true,
+                .functions = defined,
+                .n_functions = ELEMENTSOF(defined),
+                .tenant = "t",
+        };
+}
+
+static const StartedRecord started = { .refused = true,
+                                       .reason = "There is no function 0000:99:00.0 here." };
+
 /* Formats a record of any kind, and parses it and formats it again: NULL if it is refused. */
 typedef struct Kind {
         const char *name;
@@ -190,11 +223,48 @@ static char *reservation_again(const char *text, size_t length, int *ret_error) 
         return again;
 }
 
+static char *definition_format(void) {
+        DefinitionRecord record = definition();
+        char *text;
+
+        assert_ok(definition_record_format(&record, &text));
+        return text;
+}
+
+static char *definition_again(const char *text, size_t length, int *ret_error) {
+        _cleanup_(definition_record_done) DefinitionRecord record = {};
+        char *again = NULL;
+
+        *ret_error = definition_record_parse(text, length, &record);
+        if (*ret_error == 0)
+                assert_ok(definition_record_format(&record, &again));
+        return again;
+}
+
+static char *started_format(void) {
+        char *text;
+
+        assert_ok(started_record_format(&started, &text));
+        return text;
+}
+
+static char *started_again(const char *text, size_t length, int *ret_error) {
+        StartedRecord record = {};
+        char *again = NULL;
+
+        *ret_error = started_record_parse(text, length, &record);
+        if (*ret_error == 0)
+                assert_ok(started_record_format(&record, &again));
+        return again;
+}
+
 static const Kind kinds[] = {
         { "vm", vm_format, vm_again },
         { "prepared", prepared_format, prepared_again },
         { "reservation", reservation_format, reservation_again },
         { "level", level_format, level_again },
+        { "definition", definition_format, definition_again },
+        { "started", started_format, started_again },
 };
 
 /* That a text is either refused, or read and written again as it is. Returns whether it is read. */
@@ -586,6 +656,7 @@ static void long_lists(void **state) {
 static void memory_runs_out(void **state) {
         VmRecord record = vm();
         ReservationRecord r = reservation();
+        DefinitionRecord d = definition();
 
         (void)state;
         OOM_SWEEP(nth, {
@@ -605,6 +676,16 @@ static void memory_runs_out(void **state) {
 
                 if (error == 0)
                         error = reservation_record_parse(text, strlen(text), &read);
+                assert_true(error == 0 || error == -ENOMEM);
+                assert_int_equal(read.n_functions, error == 0 ? 2 : 0);
+        });
+        OOM_SWEEP(nth, {
+                _cleanup_(definition_record_done) DefinitionRecord read = {};
+                _cleanup_free_ char *text = NULL;
+                int error = definition_record_format(&d, &text);
+
+                if (error == 0)
+                        error = definition_record_parse(text, strlen(text), &read);
                 assert_true(error == 0 || error == -ENOMEM);
                 assert_int_equal(read.n_functions, error == 0 ? 2 : 0);
         });
@@ -697,6 +778,8 @@ static void versions(void **state) {
                 { "aviommu-record 1 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
                   RECORD_DAMAGED },
                 { "aviommu-record 2 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
+                  RECORD_DAMAGED },
+                { "aviommu-record 3 0f1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
                   RECORD_DAMAGED },
                 { "aviommu-record 1 xf1e2d3c4b5a69788796a5b4c3d2e1f0 3 0123456789abcdef\n{}\n",
                   RECORD_DAMAGED },

@@ -60,6 +60,13 @@ static void write_text(const char *name, const char *text) {
         assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
+static StateStore *open_lasting(void) {
+        StateStore *store = NULL;
+
+        assert_ok(state_store_open_lasting(directory, &store));
+        return store;
+}
+
 static StateStore *open_store(void) {
         StateStore *store = NULL;
 
@@ -145,6 +152,8 @@ static void kinds(void **state) {
         assert_string_equal(record_kind_to_string(RECORD_RESERVATION), "reservation");
         assert_string_equal(record_kind_to_string(RECORD_LEVEL), "level");
         assert_string_equal(record_kind_to_string(RECORD_BUS), "bus");
+        assert_string_equal(record_kind_to_string(RECORD_STARTED), "started");
+        assert_string_equal(record_kind_to_string(RECORD_DEFINITION), "definition");
 }
 
 /* ---- writing and reading ---- */
@@ -183,6 +192,31 @@ static void records_come_back(void **state) {
         state_store_free(TAKE_PTR(store));
         store = open_store();
         assert_only(store, RECORD_RESERVATION, B, "{}");
+}
+
+/* What outlives the boot is of no boot; otherwise it is kept like the rest. */
+static void lasting_records(void **state) {
+        _cleanup_(state_store_freep) StateStore *store = open_lasting(), *of_boot = NULL;
+        Seen seen;
+
+        (void)state;
+        assert_ok(state_store_write(store, RECORD_DEFINITION, A, "{\"a\":1}"));
+        assert_ok(state_store_write(store, RECORD_DEFINITION, A, "{\"a\":12}"));
+        assert_ok(state_store_write(store, RECORD_DEFINITION, B, "{}"));
+        assert_true(is_there("definition-" A_NAME) && !is_there(".definition-" A_NAME));
+        assert_ok(state_store_remove(store, RECORD_DEFINITION, B));
+        assert_ok(state_store_remove(store, RECORD_DEFINITION, B));
+        state_store_free(TAKE_PTR(store));
+        store = open_lasting();
+        assert_only(store, RECORD_DEFINITION, A, "{\"a\":12}");
+        of_boot = open_store();
+        assert_only_verdict(of_boot, RECORD_OTHER_BOOT);
+
+        /* And the other way round. */
+        assert_ok(state_store_write(of_boot, RECORD_DEFINITION, A, "{}"));
+        read_store(store, &seen);
+        assert_int_equal(seen.n, 1);
+        assert_int_equal(seen.entries[0].verdict, RECORD_OTHER_BOOT);
 }
 
 static void the_callback_ends_it(void **state) {
@@ -620,6 +654,7 @@ int main(void) {
                 TEST(opening),
                 TEST(kinds),
                 TEST(records_come_back),
+                TEST(lasting_records),
                 TEST(the_callback_ends_it),
                 TEST(the_callback_may_write),
                 TEST(names_that_are_almost_right),

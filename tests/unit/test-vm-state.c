@@ -100,7 +100,7 @@ static void state_names(void **state) {
 static void words(void **state) {
         static const char *const tiers[] = { "hardware", "emulated", "virtio" };
         static const char *const handovers[] = { "daemon", "vmm", "none" };
-        static const char *const leashes[] = { "none", "pidfd", "caller", "agent" };
+        static const char *const leashes[] = { "none", "pidfd", "caller", "agent", "definition" };
         static const char *const others[] = { "", "Hardware", "hardware ", "hard", "NONE", "vmms" };
 
         (void)state;
@@ -123,6 +123,7 @@ static void words(void **state) {
                 assert_int_equal(leash, i);
         }
         assert_string_equal(leash_kind_to_string(LEASH_AGENT), leashes[LEASH_AGENT]);
+        assert_string_equal(leash_kind_to_string(LEASH_DEFINITION), leashes[LEASH_DEFINITION]);
         for_each_case(other, others) {
                 VmHandover handover = HANDOVER_VMM;
                 LeashKind leash = LEASH_CALLER;
