@@ -4,6 +4,7 @@
  * somebody types: nothing here takes long, asks for a password, starts a daemon or complains.
  */
 #include "ctl/complete.h"
+#include "ctl/definition.h"
 #include "ctl/survey.h"
 
 #include <errno.h>
@@ -69,6 +70,21 @@ static void add_vms(Ctl *ctl, const Candidates *c) {
         }
 }
 
+static void add_definitions(Ctl *ctl, const Candidates *c) {
+        _cleanup_(definition_list_done) DefinitionList l = {};
+
+        if (definition_list_get(ctl, &l) < 0)
+                return;
+        for (size_t i = 0; i < l.n; i++) {
+                const DefinitionRow *v = &l.items[i];
+
+                if (*v->name)
+                        candidates_add(c, v->name, v->state);
+                if (!*v->name || *c->typed)
+                        candidates_add(c, v->uuid, *v->name ? v->name : v->state);
+        }
+}
+
 /* (sssuissa{sv}) */
 static int add_function(sd_bus_message *m, void *userdata) {
         const char *address, *driver, *host_iommu, *state, *uuid;
@@ -112,6 +128,9 @@ static void add_source(Ctl *ctl, const Program *program, CompletionSource source
         switch (source) {
         case SOURCE_VMS:
                 add_vms(ctl, c);
+                break;
+        case SOURCE_DEFINITIONS:
+                add_definitions(ctl, c);
                 break;
         case SOURCE_FUNCTIONS:
                 add_functions(ctl, c);

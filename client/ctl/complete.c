@@ -187,6 +187,7 @@ CompletionSource completion_source(const char *name, size_t size, bool is_option
                 CompletionSource of_argument, of_option;
         } sources[] = {
                 { "VM", SOURCE_VMS, SOURCE_VMS },
+                { "DEFINITION", SOURCE_DEFINITIONS, SOURCE_DEFINITIONS },
                 { "FUNCTION", SOURCE_FUNCTIONS, SOURCE_FUNCTIONS },
                 { "ADDRESS", SOURCE_FUNCTIONS, SOURCE_NONE }, /* an option's is that of a bus */
                 { "IVHD", SOURCE_IOMMUS, SOURCE_IOMMUS },

@@ -44,6 +44,7 @@ typedef enum CompletionSource {
         SOURCE_UNKNOWN, /* nobody has said */
         SOURCE_NONE,
         SOURCE_VMS,
+        SOURCE_DEFINITIONS,
         SOURCE_FUNCTIONS,
         SOURCE_IOMMUS,
         SOURCE_NEW, /* the word "new" */

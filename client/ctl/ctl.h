@@ -23,19 +23,21 @@ typedef struct Ctl {
         bool quiet;
 
         /* Options of single verbs */
-        Request request;         /* plan, create, attach, reserve */
-        bool probe;              /* host */
-        bool is_read_only;       /* map */
-        bool is_forced;          /* destroy */
-        bool is_dry_run;         /* reclaim, libvirt apply */
-        const char *format;      /* describe; NULL: not said */
-        uint64_t ttl_usec;       /* reserve; 0: not said */
-        const char *output_file; /* metrics; NULL: stdout */
-        bool per_vm;             /* metrics */
-        uint64_t delay_usec;     /* top; 0: not said */
-        uint64_t n_iterations;   /* top; 0: not said */
-        bool is_batch;           /* top */
-        ExecFd *fds;             /* exec */
+        Request request;             /* plan, create, attach, reserve, define, modify, start */
+        bool probe;                  /* host */
+        bool is_read_only;           /* map */
+        bool is_forced;              /* destroy */
+        bool is_dry_run;             /* reclaim, libvirt apply */
+        const char *format;          /* describe; NULL: not said */
+        uint64_t ttl_usec;           /* reserve; 0: not said */
+        const char *definition_file; /* define; NULL: the options say it */
+        bool is_replaced;            /* define */
+        const char *output_file;     /* metrics; NULL: stdout */
+        bool per_vm;                 /* metrics */
+        uint64_t delay_usec;         /* top; 0: not said */
+        uint64_t n_iterations;       /* top; 0: not said */
+        bool is_batch;               /* top */
+        ExecFd *fds;                 /* exec */
         size_t n_fds;
         const char *uri;     /* libvirt; NULL: not said */
         const char *iommufd; /* libvirt apply: "yes" or "no"; NULL: not said */
@@ -105,6 +107,12 @@ int verb_reclaim(Ctl *ctl, int argc, char **argv);
 int verb_reserve(Ctl *ctl, int argc, char **argv);
 int verb_unreserve(Ctl *ctl, int argc, char **argv);
 int verb_reservations(Ctl *ctl, int argc, char **argv);
+int verb_define(Ctl *ctl, int argc, char **argv);
+int verb_modify(Ctl *ctl, int argc, char **argv);
+int verb_undefine(Ctl *ctl, int argc, char **argv);
+int verb_start(Ctl *ctl, int argc, char **argv);
+int verb_definitions(Ctl *ctl, int argc, char **argv);
+int verb_definition(Ctl *ctl, int argc, char **argv);
 int verb_monitor(Ctl *ctl, int argc, char **argv);
 int verb_policy(Ctl *ctl, int argc, char **argv);
 int verb_metrics(Ctl *ctl, int argc, char **argv);

@@ -41,14 +41,27 @@ static int add_function(Ctl *ctl, const char *argument) {
         return 0;
 }
 
+static int remove_function(Ctl *ctl, const char *argument) {
+        Request *q = &ctl->request;
+        RequestFunction f = {};
+        int r;
+
+        r = ctl_parse_address(ctl, argument, f.address);
+        if (r < 0)
+                return r;
+        q->removed = alloc_grow(q->removed, q->n_removed, sizeof(RequestFunction));
+        q->removed[q->n_removed++] = f;
+        return 0;
+}
+
 /* --vf-token and --managed belong to the --function before them. */
 static int function_option(Ctl *ctl, int id, const char *argument) {
         Request *q = &ctl->request;
         RequestFunction *f;
 
         if (q->n_functions == 0)
-                return ctl_usage(ctl, "--vf-token= and --managed come after the --function= that "
-                                      "they are about");
+                return ctl_usage(ctl, "--vf-token= and --managed come after the function that they "
+                                      "are about");
         f = &q->functions[q->n_functions - 1];
         if (id == OPTION_MANAGED)
                 f->is_managed = true;
@@ -88,6 +101,13 @@ int request_option(Ctl *ctl, int id, const char *argument) {
                 return 0;
         case OPTION_FUNCTION:
                 return add_function(ctl, argument);
+        case OPTION_REMOVE_FUNCTION:
+                return remove_function(ctl, argument);
+        case OPTION_AUTOSTART:
+        case OPTION_NO_AUTOSTART:
+                q->has_autostart = true;
+                q->is_autostart = id == OPTION_AUTOSTART;
+                return 0;
         case OPTION_VF_TOKEN:
         case OPTION_MANAGED:
                 return function_option(ctl, id, argument);

@@ -19,6 +19,9 @@ enum {
         OPTION_HOLD,
         OPTION_RESERVATION,
         OPTION_TTL,
+        OPTION_REMOVE_FUNCTION,
+        OPTION_AUTOSTART,
+        OPTION_NO_AUTOSTART,
 };
 
 /* Each takes one option. Returns 0 or a negative errno (failure set). */

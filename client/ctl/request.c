@@ -7,6 +7,7 @@
 
 void request_done(Request *q) {
         free(q->functions);
+        free(q->removed);
         q->leash_pidfd = fd_close(q->leash_pidfd);
         *q = (Request){ .leash_pidfd = -1 };
 }
@@ -101,12 +102,10 @@ int request_append_attach(const Request *q, const RequestFunction *functions, si
         return r < 0 ? r : MIN(sd_bus_message_close_container(m), 0);
 }
 
-int request_append(const Request *q, sd_bus_message *m) {
+/* What the VM takes. */
+static int append_taken(const Request *q, const char *functions_key, sd_bus_message *m) {
         int r;
 
-        r = sd_bus_message_open_container(m, 'a', "{sv}");
-        if (r < 0)
-                return r;
         r = append_string(m, "name", q->name);
         if (r >= 0)
                 r = append_string(m, "tier", q->tier);
@@ -117,11 +116,52 @@ int request_append(const Request *q, sd_bus_message *m) {
         if (r >= 0)
                 r = append_string(m, "tenant", q->tenant);
         if (r >= 0 && q->n_functions > 0)
-                r = append_functions(m, "functions", q->functions, q->n_functions);
+                r = append_functions(m, functions_key, q->functions, q->n_functions);
         if (r >= 0 && q->has_memory)
                 r = sd_bus_message_append(m, "{sv}", "memory", "t", q->memory_bytes);
         if (r >= 0 && q->has_guest_domains)
                 r = sd_bus_message_append(m, "{sv}", "guest-domains", "u", q->n_guest_domains);
+        if (r >= 0 && q->has_autostart)
+                r = sd_bus_message_append(m, "{sv}", "autostart", "b", q->is_autostart);
+        return r;
+}
+
+static int append_removed(const Request *q, sd_bus_message *m) {
+        int r;
+
+        if (q->n_removed == 0)
+                return 0;
+        if ((r = sd_bus_message_open_container(m, 'e', "sv")) < 0 ||
+            (r = sd_bus_message_append_basic(m, 's', "remove-functions")) < 0 ||
+            (r = sd_bus_message_open_container(m, 'v', "as")) < 0 ||
+            (r = sd_bus_message_open_container(m, 'a', "s")) < 0)
+                return r;
+        for (size_t i = 0; i < q->n_removed; i++)
+                if ((r = sd_bus_message_append_basic(m, 's', q->removed[i].address)) < 0)
+                        return r;
+        for (size_t depth = 0; depth < 3; depth++)
+                if ((r = sd_bus_message_close_container(m)) < 0)
+                        return r;
+        return 0;
+}
+
+int request_append_changes(const Request *q, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_taken(q, "add-functions", m);
+        if (r >= 0)
+                r = append_removed(q, m);
+        return r < 0 ? r : MIN(sd_bus_message_close_container(m), 0);
+}
+
+int request_append(const Request *q, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "{sv}");
+        if (r >= 0)
+                r = append_taken(q, "functions", m);
         if (r >= 0 && q->is_held)
                 r = sd_bus_message_append(m, "{sv}", "leash", "s", "caller");
         if (r >= 0 && q->is_reported)

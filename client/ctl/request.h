@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The request of CreateVm and Plan, as the command line gives it. */
+/* The request of CreateVm and Plan, and what a definition is made of, as the command line gives it. */
 
 #include <systemd/sd-bus.h>
 
@@ -25,6 +25,10 @@ typedef struct Request {
         int leash_pidfd;  /* -1: none */
         bool is_held;     /* --hold: the leash is our own bus name */
         bool is_reported; /* --leash=agent */
+        /* Of definitions alone. */
+        bool has_autostart, is_autostart;
+        RequestFunction *removed; /* modify: functions to take out, their addresses alone */
+        size_t n_removed;
 } Request;
 
 void request_done(Request *q);
@@ -34,6 +38,9 @@ int request_function_parse(const char *s, RequestFunction *ret);
 
 /* Appends the request as a{sv}. Returns 0 or a negative errno. */
 int request_append(const Request *q, sd_bus_message *m);
+
+/* The same for ModifyDefinition: the functions are those to add. Returns 0 or a negative errno. */
+int request_append_changes(const Request *q, sd_bus_message *m);
 
 /* Appends what AttachDevice takes: the first function, and as a{sv} its options, the others, and of @q the memory. Returns 0 or a
  * negative errno. */

@@ -14,6 +14,8 @@ enum {
         OPTION_FORMAT,
         OPTION_OUTPUT,
         OPTION_PER_VM,
+        OPTION_FILE,
+        OPTION_REPLACE,
 };
 
 static int host_option(Ctl *ctl, int id, const char *argument) {
@@ -37,6 +39,16 @@ static int map_option(Ctl *ctl, int id, const char *argument) {
 static int destroy_option(Ctl *ctl, int id, const char *argument) {
         (void)argument;
         ctl->is_forced = id == OPTION_FORCE;
+        return 0;
+}
+
+static int define_option(Ctl *ctl, int id, const char *argument) {
+        if (id == OPTION_FILE)
+                ctl->definition_file = argument;
+        else if (id == OPTION_REPLACE)
+                ctl->is_replaced = true;
+        else
+                return request_option(ctl, id, argument);
         return 0;
 }
 
@@ -114,6 +126,36 @@ static const CtlOption request_options[] = {
 static const CtlOption reserve_options[] = {
         { "ttl", "SECONDS", OPTION_TTL, "Keep it so long, 1 second to a day" },
         TAKEN_OPTIONS,
+};
+
+static const CtlOption define_options[] = {
+        { "file", "FILE", OPTION_FILE, "Take all of it from a JSON document; - is stdin" },
+        { "replace", NULL, OPTION_REPLACE, "In place of the definition there is" },
+        { "autostart", NULL, OPTION_AUTOSTART, "Admit it at boot" },
+        { "name", "NAME", OPTION_NAME, "Name, unique among the VMs (default: the UUID)" },
+        TAKEN_OPTIONS,
+};
+
+static const CtlOption modify_options[] = {
+        { "add-function", "FUNCTION[=GUEST_BDF]", OPTION_FUNCTION,
+          "PCI function and its address in the guest; may be repeated" },
+        { "vf-token", "UUID", OPTION_VF_TOKEN, "VF token of the --add-function before it" },
+        { "managed", NULL, OPTION_MANAGED, "Libvirt will bind the --add-function before it" },
+        { "remove-function", "FUNCTION", OPTION_REMOVE_FUNCTION,
+          "PCI function to take out; may be repeated" },
+        { "autostart", NULL, OPTION_AUTOSTART, "Admit it at boot" },
+        { "no-autostart", NULL, OPTION_NO_AUTOSTART, "Leave it to `aviommuctl start`" },
+        { "name", "NAME", OPTION_NAME, "Another name" },
+        { "tier", "TIER", OPTION_TIER, "hardware, emulated or virtio" },
+        { "handover", "WHO", OPTION_HANDOVER, "Who makes the kernel objects: daemon, vmm or none" },
+        { "memory", "SIZE", OPTION_MEMORY, "Guest memory that may be pinned" },
+        { "tenant", "NAME", OPTION_TENANT, "On whose account the VM is" },
+        { "guest-domains", "N", OPTION_GUEST_DOMAINS, "Domain ids for the guest on each vIOMMU" },
+};
+
+static const CtlOption start_options[] = {
+        { "leash", "PID|agent", OPTION_LEASH,
+          "Take the VM down when this process ends, or when the agent says so" },
 };
 
 static const CtlOption attach_options[] = {
@@ -222,6 +264,47 @@ const Verb verbs[] = {
           .max_args = 1,
           .run = verb_unreserve },
         { .name = "reservations", .summary = "Show what is kept", .run = verb_reservations },
+        { .name = "define",
+          .arguments = "[UUID]",
+          .summary = "Write a VM down, to be started later and at boot",
+          .text = "Prints the UUID, which may be \"new\". The document is what `aviommuctl "
+                  "definition -j` writes.",
+          .max_args = 1,
+          OPTIONS(define_options),
+          .option = define_option,
+          .run = verb_define },
+        { .name = "modify",
+          .arguments = "DEFINITION",
+          .summary = "Change a definition",
+          .text = "What is not said stays. A VM that has been started stays as it is.",
+          .min_args = 1,
+          .max_args = 1,
+          OPTIONS(modify_options),
+          .option = request_option,
+          .run = verb_modify },
+        { .name = "undefine",
+          .arguments = "DEFINITION",
+          .summary = "Take a definition back",
+          .text = "A VM that has been started stays.",
+          .min_args = 1,
+          .max_args = 1,
+          .run = verb_undefine },
+        { .name = "start",
+          .arguments = "DEFINITION",
+          .summary = "Admit a VM as it is defined",
+          .text = "Without --leash= it waits for its VMM as long as that takes.",
+          .min_args = 1,
+          .max_args = 1,
+          OPTIONS(start_options),
+          .option = request_option,
+          .run = verb_start },
+        { .name = "definitions", .summary = "Show what is defined", .run = verb_definitions },
+        { .name = "definition",
+          .arguments = "DEFINITION",
+          .summary = "Show a definition, with -j as define takes it",
+          .min_args = 1,
+          .max_args = 1,
+          .run = verb_definition },
         { .name = "attach",
           .arguments = "VM FUNCTION[=GUEST_BDF]...",
           .summary = "Add a function to a VM, or several of one group",

@@ -54,6 +54,15 @@ static const Advice advices[] = {
           "`aviommuctl reserve --ttl=SECONDS` makes another, for a day at most." },
         { "NotYourReservation", CLIENT_EXIT_DENIED,
           "Run it as the user who reserved, or reserve yourself with `aviommuctl reserve`." },
+        { "NoSuchDefinition", CLIENT_EXIT_NOT_FOUND,
+          "`aviommuctl definitions` shows those there are; `aviommuctl define` makes one." },
+        { "DefinitionExists", CLIENT_EXIT_FAILED,
+          "`aviommuctl modify` changes it, `aviommuctl define --replace` replaces it, and --name= "
+          "gives this one another name." },
+        { "DefinitionDamaged", CLIENT_EXIT_FAILED,
+          "`aviommuctl define --replace {uuid}` defines it again, `aviommuctl undefine {uuid}` "
+          "takes "
+          "it back." },
         { "NoPreparedContext", CLIENT_EXIT_NOT_FOUND,
           "The libvirt agent gives a domain a fresh one after each stop: see `systemctl status "
           "aviommu-libvirt-agent`." },

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Reading a list of the Manager to its end: ListVmDetails, ListFunctions, ListReservations. */
+/* Reading a list of the Manager to its end: ListVmDetails, ListFunctions, ListReservations, ListDefinitions. */
 
 #include "lib/client.h"
 

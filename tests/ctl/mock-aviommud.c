@@ -574,6 +574,66 @@ static int on_list_reservations(Mock *mock, sd_bus_message *m) {
                 0, 0, "");
 }
 
+static int on_list_definitions(Mock *mock, sd_bus_message *m) {
+        if (mode_is(mock, "bare"))
+                return sd_bus_reply_method_return(m, "a(ssubssssstas)s", 0, "");
+        if (mode_is(mock, "endless"))
+                return sd_bus_reply_method_return(m, "a(ssubssssstas)s", 0, "again");
+        return sd_bus_reply_method_return(
+                m, "a(ssubssssstas)s", 3, UUID_1, vm_name(mock), 1000U, true, "active", "",
+                "hardware", "daemon", "acme", UINT64_C(4294967296), 2, "0000:41:00.0",
+                "0000:41:00.1", UUID_2, "", 0U, true, "refused",
+                mode_is(mock, "control") ? vm_name(mock) : "There is no function 0000:99:00.0.",
+                "virtio", "", "", UINT64_C(0), 1, "0000:99:00.0", UUID_3, "", 0U, false, "damaged",
+                "", "", "", "", UINT64_C(0), 0, "");
+}
+
+static int on_get_definition(Mock *mock, sd_bus_message *m) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *r = NULL;
+        const char *uuid;
+
+        (void)sd_bus_message_rewind(m, true);
+        if (sd_bus_message_read(m, "s", &uuid) < 0)
+                return -EINVAL;
+        if (streq(uuid, UUID_3))
+                return reply_error(m, "org.aviommu1.Error.", "DefinitionDamaged");
+        if (sd_bus_message_new_method_return(m, &r) < 0 ||
+            sd_bus_message_open_container(r, 'a', "{sv}") < 0)
+                return -EINVAL;
+        append_property(r, "tier", "s", streq(uuid, UUID_1) ? "hardware" : "virtio");
+        if (streq(uuid, UUID_1)) {
+                append_property(r, "name", "s", vm_name(mock));
+                append_property(r, "handover", "s", "vmm");
+                append_property(r, "tenant", "s", "acme");
+                append_property(r, "memory", "t", UINT64_C(4294967296));
+                append_property(r, "guest-domains", "u", 16U);
+                append_property(r, "autostart", "b", true);
+                append_property(r, "functions", "a(sa{sv})", 2, "0000:41:00.0", 1,
+                                "guest-device-id", "s", "02:00.0", "0000:41:00.1", 2, "vf-token",
+                                "s", UUID_2, "managed", "b", true);
+        }
+        (void)sd_bus_message_close_container(r);
+        return sd_bus_send(mock->bus, r, NULL);
+}
+
+/* A definition without functions warns. */
+static int on_define(sd_bus_message *m) {
+        bool warns = true;
+
+        (void)sd_bus_message_rewind(m, true);
+        (void)sd_bus_message_skip(m, "s");
+        (void)sd_bus_message_enter_container(m, 'a', "{sv}");
+        while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+                const char *key;
+
+                (void)sd_bus_message_read(m, "s", &key);
+                warns = warns && !strstr(key, "functions");
+                (void)sd_bus_message_skip(m, "v");
+                (void)sd_bus_message_exit_container(m);
+        }
+        return sd_bus_reply_method_return(m, "s", warns ? "There is no tenant \"nobody\"." : "");
+}
+
 static int on_reclaim(Mock *mock, sd_bus_message *m) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *r = NULL;
         const char *uuid;
@@ -678,6 +738,16 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
                 return on_list_quarantined(mock, m);
         if (streq(member, "ListReservations"))
                 return on_list_reservations(mock, m);
+        if (streq(member, "ListDefinitions"))
+                return on_list_definitions(mock, m);
+        if (streq(member, "GetDefinition"))
+                return on_get_definition(mock, m);
+        if (streq(member, "DefineVm") || streq(member, "ModifyDefinition"))
+                return on_define(m);
+        if (streq(member, "UndefineVm"))
+                return sd_bus_reply_method_return(m, NULL);
+        if (streq(member, "StartDefinition"))
+                return sd_bus_reply_method_return(m, "o", PATH_1);
         if (streq(member, "Reserve"))
                 return sd_bus_reply_method_return(m, "s", "0a1b2c3d4e5f40718293a4b5c6d7e8f9");
         if (streq(member, "Reclaim"))

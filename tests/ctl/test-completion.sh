@@ -61,10 +61,12 @@ sim_start() {
         dbus-daemon --session --nofork --address="$AVIOMMU_BUS_ADDRESS" >/dev/null 2>&1 &
         pids+=($!)
         await "the bus" test -S "$tmp/bus"
-        "$sim" --bus="$AVIOMMU_BUS_ADDRESS" --profile epyc-2p >/dev/null 2>&1 &
+        mkdir -m 0700 "$tmp/definitions"
+        "$sim" --bus="$AVIOMMU_BUS_ADDRESS" --profile epyc-2p --definitions="$tmp/definitions" >/dev/null 2>&1 &
         pids+=($!)
         await "the daemon" "$ctl" status
         "$ctl" --quiet create "$uuid" --name 'web one' --tier emulated --handover none --leash $$ || fail "a VM" "not made"
+        "$ctl" --quiet define "$uuid" --name 'web two' --tier virtio >/dev/null || fail "a definition" "not made"
 }
 
 # ---- the answers: every verb and option that --help has ----
@@ -99,6 +101,9 @@ check_answers() {
 
         answers "a VM's name" ":words web one" show ''
         answers "a VM's UUID" ":words $uuid" show 0f
+        answers "a definition's name" ":words web two" start ''
+        answers "a definition's UUID" ":words $uuid" modify --autostart 0f
+        answers "a definition's file" ":files" define --file=/
         answers "a PCI function" ":words 0000:41:00.0" attach "web one" 0000:41:00.0
         answers "the third argument" ":words create destroy" viommu x ''
         answers "a host IOMMU" ":words ivhd0 ivhd1 ivhd2 ivhd3 ivhd4 ivhd5 ivhd6 ivhd7" viommu x create ''

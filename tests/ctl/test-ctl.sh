@@ -39,6 +39,8 @@ test_output() {
 		show-both show web1 $uuid2
 		plan plan $uuid1 $hardware
 		reservations reservations
+		definitions definitions
+		definition definition $uuid1
 		quarantined reclaim
 		reclaim-would reclaim $uuid2 --dry-run
 		reclaim reclaim db1
@@ -65,6 +67,8 @@ test_output() {
         says "nothing quarantined as JSON" 0 '{"version":1,"quarantined":[]}' reclaim -j
         run "nothing quarantined, quietly" 0 reclaim -q
         [ ! -s "$tmp/out" ] && [ ! -s "$tmp/err" ] || fail "nothing quarantined, quietly" "not quiet"
+        says "no definitions" 0 "No definitions." definitions
+        says "no definitions as JSON" 0 '{"version":1,"definitions":[]}' definitions -j
         says "no reservations" 0 "No reservations." reservations
         says "no reservations as JSON" 0 '{"version":1,"reservations":[]}' reservations -j
         run "no VMs, quietly" 0 list -q
@@ -104,6 +108,10 @@ test_terminal() {
                 fail "40 columns" "wider than the terminal"
         on_tty "40 columns, show" 40 80 "$ctl" show db1
         compare show.tty40 "$tmp/tty"
+        on_tty "40 columns, definitions" 40 80 "$ctl" definitions
+        compare definitions.tty40 "$tmp/tty"
+        on_tty "40 columns, definition" 40 80 "$ctl" definition web1
+        compare definition.tty40 "$tmp/tty"
         echo "ok 40 columns"
         for how in list host functions reservations status reclaim "show web1" "plan $uuid1 $hardware" \
                 "policy show $here/../../policy/aviommud.conf" "policy explain $uuid1 --tenant acme"; do
@@ -313,6 +321,77 @@ test_changes() {
         asked "host --probe all" '/org/aviommu1/host/ivhd10 Probe'
 }
 
+# document TEXT: what define reads, in a file
+document() {
+        printf '%s\n' "$1" >"$tmp/definition.json"
+}
+
+# wrong NAME SENTENCE TEXT: a document that define does not take
+wrong() {
+        document "$3"
+        says "definition: $1" 1 "$2" define --file="$tmp/definition.json"
+}
+
+test_definitions() {
+        mock_start
+        expect define.txt 0 define $uuid1 $hardware --name=web1 --memory=4G --autostart
+        asked define "DefineVm \"$uuid1\" [ \"name\" \"web1\" \"tier\" \"hardware\" \"functions\" [ ( \"0000:41:00.0\" [ ] ) ] \"memory\" t:4294967296 \"autostart\" b:1 ] [ ]"
+        expect define-warned.txt 0 define $uuid1 --tier=virtio --tenant=nobody --replace
+        asked "define --replace" '[ "replace" b:1 ]'
+        expect define.json 0 define $uuid1 --tier=virtio -j
+        run "define --quiet" 0 define new --tier=virtio -q
+        [ "$(cat "$tmp/out" "$tmp/err" | wc -l)" = 1 ] || fail "define --quiet" "not the UUID alone"
+        run modify 0 modify web1 --add-function=41:00.1=02:00.0 --vf-token=$uuid2 --managed --remove-function=41:00.0 \
+                --no-autostart --memory=0
+        asked modify "ModifyDefinition \"$uuid1\" [ \"add-functions\" [ ( \"0000:41:00.1\" [ \"guest-device-id\" \"02:00.0\" \"vf-token\" \"$uuid2\" \"managed\" b:1 ] ) ] \"memory\" t:0 \"autostart\" b:0 \"remove-functions\" [ \"0000:41:00.0\" ] ]"
+        expect undefine.txt 0 undefine web1
+        asked undefine "UndefineVm \"$uuid1\""
+        expect undefine.json 0 undefine $uuid1 -j
+        expect start.txt 0 start web1
+        asked start "StartDefinition \"$uuid1\" [ ]"
+        run "start --leash agent" 0 start $uuid1 --leash agent
+        [ ! -s "$tmp/err" ] || fail "start --leash agent" "speaks of a missing leash"
+        asked "start --leash agent" "StartDefinition \"$uuid1\" [ \"leash\" \"agent\" ]"
+        run "start --leash PID" 0 start $uuid1 --leash $$
+        asked "start --leash PID" "StartDefinition \"$uuid1\" [ \"leash-pidfd\" fd:"
+        expect definition-damaged.txt 1 definition 33333333-0000-4000-8000-000000000000
+        says "no such definition" 3 'There is no definition of "web9"' start web9
+        says "no such definition, UUID" 3 'There is no definition' definition 33333333-0000-4000-8000-000000000001
+
+        # What is written is read, and says the same.
+        run "definition -j" 0 definition web1 -j
+        cp "$tmp/out" "$tmp/definition.json"
+        run "define --file" 0 define --file="$tmp/definition.json"
+        grep -q "^$uuid1$" "$tmp/out" || fail "define --file" "another UUID"
+        asked "define --file" "DefineVm \"$uuid1\" [ \"name\" \"web1\" \"tier\" \"hardware\" \"handover\" \"vmm\" \"tenant\" \"acme\" \"functions\" [ ( \"0000:41:00.0\" [ \"guest-device-id\" \"02:00.0\" ] ) ( \"0000:41:00.1\" [ \"vf-token\" \"$uuid2\" \"managed\" b:1 ] ) ] \"memory\" t:4294967296 \"guest-domains\" u:16 \"autostart\" b:1 ] [ ]"
+        timeout 30 "$ctl" define $uuid2 --file=- --autostart <"$tmp/definition.json" >"$tmp/out" || fail "define from stdin" "exit code $?"
+        asked "define from stdin" "DefineVm \"$uuid2\" [ \"name\" \"web1\""
+
+        wrong "empty" "This is no JSON" ""
+        wrong "cut off" "in line 2" '{"tier": "virtio",'
+        wrong "no object" "no JSON object" '[]'
+        wrong "two" "This is no JSON" '{"tier": "virtio"} {}'
+        wrong "unknown key" 'There is no key "teir" here' '{"teir": "virtio"}'
+        wrong "wrong type" '"memory" wants a whole number' '{"memory": "4G"}'
+        wrong "less than nothing" '"memory" wants a whole number' '{"memory": -1}'
+        wrong "too much" '"memory" wants a whole number' '{"memory": 18446744073709551616}'
+        wrong "nothing" '"name" wants a text' '{"name": null}'
+        wrong "another version" "of another version than 1" '{"version": 2}'
+        wrong "no UUID" 'is not a UUID' '{"uuid": "web1"}'
+        wrong "no address" 'functions[1]: "41:00" is not the address' '{"functions": [{"address": "41:00.0"}, {"address": "41:00"}]}'
+        wrong "no function" 'functions[0]: A function is an object' '{"functions": ["41:00.0"]}'
+        wrong "a function without" 'functions[0]: It has no "address"' '{"functions": [{}]}'
+        wrong "no guest address" 'is not an address in the guest' '{"functions": [{"address": "41:00.0", "guest_device_id": "x"}]}'
+        wrong "a 0 in a text" '"name" wants a text' '{"name": "a\u0000b"}'
+        document '{"tier": "virtio"}'
+        says "definition: without a UUID" 2 'has no "uuid"' define --file="$tmp/definition.json"
+        head -c 1100000 /dev/zero | tr '\0' ' ' >"$tmp/definition.json"
+        says "definition: too long" 1 "longer than 1024 KiB" define --file="$tmp/definition.json"
+        printf '{"tier": "virtio"}\0{}' >"$tmp/definition.json"
+        says "definition: a 0 behind it" 1 "more behind its end" define --file="$tmp/definition.json"
+        says "definition: a folder" 1 "Cannot read $tmp" define --file="$tmp"
+}
+
 test_describe() {
         mock_start
         expect describe.txt 0 describe web1 --format=libvirt-xml
@@ -447,7 +526,7 @@ test_policy() {
 test_usage() {
         mock_start
         expect help.txt 0 --help
-        for verb in status host doctor functions list show describe plan create reserve unreserve reservations attach \
+        for verb in status host doctor functions list show describe plan create reserve unreserve reservations define modify undefine start definitions definition attach \
                 detach map unmap leash exec confirm viommu cancel destroy reclaim policy monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
@@ -482,6 +561,13 @@ test_usage() {
         says "reserve a VM" 2 'not "new" as well' reserve new --ttl=1
         says "reserve with a name" 2 'unrecognized option' reserve --ttl=1 --name=x
         says "no reservation" 2 'wants the token' create new --reservation=
+        says "define nothing" 2 'wants UUID, or --file=FILE' define --tier=virtio
+        says "define for once" 2 'unrecognized option' define new --leash=1
+        says "define with both" 2 'leave the other options out' define --file=/dev/null --tier=virtio
+        says "define from nowhere" 3 'Cannot open' define --file="$tmp/nowhere"
+        says "modify nothing" 2 'wants something to change' modify $uuid1
+        says "modify by what" 2 'is not the address' modify $uuid1 --remove-function=x
+        says "start on nothing" 2 'is not a process id' start $uuid1 --leash=0
         says "unreserve nothing" 2 'unreserve wants TOKEN' unreserve
         says "two leashes" 2 'exclude' create new --hold --leash=$$
         says "held and the agent's" 2 'exclude' create new --hold --leash=agent
@@ -495,7 +581,7 @@ test_usage() {
         says "no bus address" 2 'is not the address of a bus' list --address=unix:
         says "another bus address" 6 'No message bus at nonsense' list --address=nonsense
         says "two of a name that is not UTF-8" 2 "UTF-8" create new --name=$'\xff'
-        ! grep -qE 'CreateVm|Reserve' "$tmp/mock.log" || fail usage "a mistake reached the daemon"
+        ! grep -qE 'CreateVm|Reserve|DefineVm|ModifyDefinition|StartDefinition' "$tmp/mock.log" || fail usage "a mistake reached the daemon"
         echo "ok mistakes do not reach the daemon"
 }
 
@@ -570,7 +656,8 @@ test_hostile() {
         for mode in types empty; do
                 mock_start $mode
                 for verb in status host functions list "show web1" "plan new" "create new" reclaim \
-                        "reclaim $uuid2" reservations "reserve --ttl=1"; do
+                        "reclaim $uuid2" reservations "reserve --ttl=1" definitions "definition $uuid1" \
+                        "define new" "start $uuid1"; do
                         # An empty dictionary is well-formed, so types are wrong where a reply has a form.
                         # shellcheck disable=SC2086
                         says "$mode: $verb" 1 "not of the form" $verb
@@ -578,11 +665,13 @@ test_hostile() {
         done
         mock_start endless
         says "endless list" 1 "not of the form" list
+        says "endless definitions" 1 "not of the form" definitions
         says "endless reservations" 1 "not of the form" reservations
 
         mock_start control
         for verb in list "show web1" "list -j" "list --json=pretty" "show $uuid1 -j" reclaim "reclaim -j" \
-                "reclaim $uuid2" "reclaim $uuid2 -j" reservations "reservations -j"; do
+                "reclaim $uuid2" "reclaim $uuid2 -j" reservations "reservations -j" definitions "definitions -j" \
+                "definition $uuid1" "definition $uuid1 -j"; do
                 # shellcheck disable=SC2086
                 run "control: $verb" 0 $verb
                 no_escapes "control: $verb" "$tmp/out"
@@ -812,6 +901,7 @@ test_pages
 test_terminal
 test_locale
 test_changes
+test_definitions
 test_describe
 test_exec
 test_policy
