@@ -392,7 +392,6 @@ int manager_modify_definition(Manager *m, const DefinitionRequest *changes, Oper
                 r = check_name(m, made, p);
         if (r < 0)
                 return r;
-        made->vm.uid = d->vm.uid;
         return submit_next(m, d, &made, answer, userdata);
 }
 

@@ -613,6 +613,7 @@ static void test_another_user(void **state) {
         /* Whoever starts it, the VM is its owner's; whoever defines it anew, it stays his. */
         run_ok(f, NULL, "Manager", "DefineVm", "sa{sv}a{sv}", uuid_of(2), 1, "tier", "s", "virtio",
                1, "replace", "b", true);
+        run_ok(f, NULL, "Manager", "ModifyDefinition", "sa{sv}", uuid_of(2), 0);
         start_ok(f, uuid_of(2));
         owner = property(f, vm_path(uuid_of(2)), "Vm", "OwnerUid");
         assert_string_equal(owner, "65534");

@@ -194,6 +194,60 @@ static void records_come_back(void **state) {
         assert_only(store, RECORD_RESERVATION, B, "{}");
 }
 
+/* What has been synchronized, "fd" letters: a file, a directory; and which of them fails. */
+static char synchronized[16];
+static size_t n_synchronized, failing_sync;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd) {
+        struct stat st;
+
+        if (++n_synchronized == failing_sync) {
+                errno = EIO;
+                return -1;
+        }
+        assert_ok(fstat(fd, &st));
+        assert_true(n_synchronized < sizeof(synchronized));
+        synchronized[n_synchronized - 1] = S_ISDIR(st.st_mode) ? 'd' : 'f';
+        return __real_fsync(fd);
+}
+
+static void sync_reset(size_t failing) {
+        memset(synchronized, 0, sizeof(synchronized));
+        n_synchronized = 0;
+        failing_sync = failing;
+}
+
+/* First the file, then its name; where that fails it is said, and the old one stays if the file was not good. */
+static void lasting_records_are_on_the_disk(void **state) {
+        _cleanup_(state_store_freep) StateStore *store = open_lasting(), *of_boot = open_store();
+
+        (void)state;
+        sync_reset(0);
+        assert_ok(state_store_write(store, RECORD_DEFINITION, A, "{}"));
+        assert_string_equal(synchronized, "fd");
+        assert_ok(state_store_remove(store, RECORD_DEFINITION, A));
+        assert_string_equal(synchronized, "fdd");
+        assert_ok(state_store_write(of_boot, RECORD_VM, A, "{}"));
+        assert_ok(state_store_remove(of_boot, RECORD_VM, A));
+        assert_string_equal(synchronized, "fdd");
+
+        assert_ok(state_store_write(store, RECORD_DEFINITION, A, "{}"));
+        sync_reset(1);
+        assert_error(state_store_write(store, RECORD_DEFINITION, A, "{\"a\":1}"), EIO);
+        assert_only(store, RECORD_DEFINITION, A, "{}");
+        assert_false(is_there(".definition-" A_NAME));
+        sync_reset(2);
+        assert_error(state_store_write(store, RECORD_DEFINITION, A, "{\"a\":1}"), EIO);
+        sync_reset(1);
+        assert_error(state_store_remove(store, RECORD_DEFINITION, A), EIO);
+        sync_reset(0);
+        assert_ok(state_store_remove(store, RECORD_DEFINITION, A));
+        assert_false(is_there("definition-" A_NAME));
+}
+
 /* What outlives the boot is of no boot; otherwise it is kept like the rest. */
 static void lasting_records(void **state) {
         _cleanup_(state_store_freep) StateStore *store = open_lasting(), *of_boot = NULL;
@@ -655,6 +709,7 @@ int main(void) {
                 TEST(kinds),
                 TEST(records_come_back),
                 TEST(lasting_records),
+                TEST(lasting_records_are_on_the_disk),
                 TEST(the_callback_ends_it),
                 TEST(the_callback_may_write),
                 TEST(names_that_are_almost_right),
