@@ -101,7 +101,7 @@ typedef struct Gate {
 } Gate;
 
 /* Each method once, with arguments that its signature wants: the gate is before them. The VM is root's, and there is no
- * reservation: the first action that is asked about. */
+ * reservation or definition: the first action that is asked about. */
 static const Gate gates[] = {
         { LOOK, NULL, "Manager", "Plan", "sa{sv}" },
         { LOOK, NULL, "Manager", "GetVm", "s" },
@@ -111,6 +111,12 @@ static const Gate gates[] = {
         { LOOK, NULL, "Manager", "ListFunctions", "su" },
         { LOOK, NULL, "Manager", "ListQuarantined", "" },
         { LOOK, NULL, "Manager", "ListReservations", "su" },
+        { LOOK, NULL, "Manager", "ListDefinitions", "su" },
+        { LOOK, NULL, "Manager", "GetDefinition", "s" },
+        { OWN, NULL, "Manager", "DefineVm", "sa{sv}a{sv}" },
+        { LOOK, NULL, "Manager", "ModifyDefinition", "sa{sv}" },
+        { LOOK, NULL, "Manager", "UndefineVm", "s" },
+        { LOOK, NULL, "Manager", "StartDefinition", "sa{sv}" },
         { LOOK, "vm", "Vm", "Describe", "s" },
         { OWN, NULL, "Manager", "CreateVm", "sa{sv}" },
         { CONTEXT, NULL, "Manager", "PrepareContext", "s" },
