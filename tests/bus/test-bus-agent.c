@@ -618,6 +618,7 @@ static void test_first_function(void **state) {
         agent_stop(&agent);
         agent_start(&agent);
         wait_until(f, count_said("aviommud is there") == 3);
+        wait_until(f, count_said("Connected to libvirt") == 2);
         fake_libvirt_set_reachable(false);
         wait_until(f, count_said("is lost") == 1);
         fake_libvirt_set_reachable(true);
