@@ -110,7 +110,8 @@ void definitions_free_all(Manager *m);
 
 /* ---- records (records.c) ---- */
 
-/* Before the kernel is asked: what will be if the operation succeeds, with what is not there yet marked pending. An operation that
+/* Before the kernel is asked: what will be if the operation succeeds, with what is not there yet marked pending; nothing of a VM that is
+ * released. An operation that
  * charges or grants is refused when that cannot be written; any other goes on. Returns 0 or a negative errno with op->problem. */
 int record_intent(Operation *op);
 

@@ -125,7 +125,9 @@ int record_intent(Operation *op) {
                 if (r < 0)
                         return r;
         }
-        if (!m->records)
+        if (!m->records ||
+            vm->state ==
+                    VM_RELEASED) /* what waited behind its end: no record says anything of it */
                 return 0;
 
         r = record_write(&(VmSnapshot){ .vm = vm,

@@ -169,6 +169,22 @@ int do_destroy(World *w, const char *name, bool force) {
                                             &answer, &answer.problem));
 }
 
+int do_create_and_destroy(World *w, const CreateArgs *args) {
+        Answer created = {};
+        VmRequest request;
+        int r, destroyed;
+
+        create_request(w, args, &request);
+        r = manager_create_vm(w->manager, &request, 0, CALLER, answer_store, &created,
+                              &created.problem);
+        vm_request_done(&request);
+        if (r < 0)
+                return r;
+        destroyed = do_destroy(w, args->name, true);
+        (void)daemon_finish(w, r, &created);
+        return destroyed;
+}
+
 int do_prepare(World *w, const char *name) {
         return DAEMON_REQUEST(w, manager_prepare_context(w->manager, vm_uuid(name), CALLER, 0,
                                                          answer_store, &answer, &answer.problem));

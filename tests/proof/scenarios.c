@@ -253,6 +253,10 @@ static int destroy(World *w) {
         return do_destroy(w, "vm", true);
 }
 
+static int create_and_destroy(World *w) {
+        return do_create_and_destroy(w, &(CreateArgs){ .name = "vm", HW, .functions = FNS(FN_A) });
+}
+
 static int prepare(World *w) {
         return do_prepare(w, "vm");
 }
@@ -539,6 +543,7 @@ const Scenario scenarios[] = {
         { "leash-set", ACT_REQUEST, hw_no_leash, leash_set },
         { "leash-replace", ACT_REQUEST, hw, leash_replace },
         { "destroy", ACT_TAKE, hw_mapped, destroy },
+        { "create-and-destroy", ACT_TAKE, calm, create_and_destroy },
         { "vmm-exits", ACT_EVENT, hw_confirmed, vmm_exits, .finish = kill_vmm },
         { "emulated-vmm-exits", ACT_EVENT, emulated_bound, vmm_exits, .finish = kill_vmm },
         { "caller-leaves", ACT_EVENT, by_caller, caller_leaves, .finish = caller_vanishes },
