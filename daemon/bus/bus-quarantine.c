@@ -126,11 +126,14 @@ static int describe(BusCall *call, sd_id128_t uuid, const Vm *vm, sd_bus_message
         r = sd_bus_message_open_container(reply, 'a', "{sv}");
         if (r < 0)
                 return r;
-        manager_list_quarantined(call->bus->manager, append_wanted, &wanted);
+        if (vm)
+                append_wanted(&wanted, &(Quarantined){ uuid, "vm", vm->state_reason });
+        else
+                manager_list_quarantined(call->bus->manager, append_wanted, &wanted);
         r = wanted.r;
-        if (r >= 0 && vm && wanted.found)
+        if (r >= 0 && vm)
                 r = append_functions(reply, vm);
-        if (r >= 0 && vm && wanted.found)
+        if (r >= 0 && vm)
                 r = append_charges(reply, vm);
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
@@ -144,11 +147,16 @@ static void on_reclaimed(void *userdata, int r, const Problem *problem) {
                 bus_call_reply(reclaim->call, reclaim->reply);
 }
 
+/* One that is tried again at this moment, too. */
+static bool may_be_reclaimed(const Vm *vm) {
+        return vm->state == VM_QUARANTINED || vm->state == VM_DRAINING;
+}
+
 /* The VM that is meant, if there is one and no record in its place. */
 static int find_vm(BusCall *call, sd_id128_t uuid, Vm **ret) {
         Vm *vm = manager_find_vm(call->bus->manager, uuid);
 
-        if (vm && vm->state != VM_QUARANTINED && !manager_has_kept_record(call->bus->manager, uuid))
+        if (vm && !may_be_reclaimed(vm) && !manager_has_kept_record(call->bus->manager, uuid))
                 return problem_set(&call->problem, PROBLEM_WRONG_STATE,
                                    "VM %s is %s, not quarantined: destroy it instead.", vm->name,
                                    vm_state_to_string(vm->state));
@@ -157,7 +165,7 @@ static int find_vm(BusCall *call, sd_id128_t uuid, Vm **ret) {
                         &call->problem, PROBLEM_NO_SUCH_VM,
                         "Nothing is quarantined under %s: ListQuarantined names what is.",
                         SD_ID128_TO_UUID_STRING(uuid));
-        *ret = vm && vm->state == VM_QUARANTINED ? vm : NULL;
+        *ret = vm && may_be_reclaimed(vm) ? vm : NULL;
         return 0;
 }
 

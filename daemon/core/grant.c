@@ -124,6 +124,7 @@ static void fail(Operation *op, Reservation *reservation) {
         if (op->stuck) {
                 vm->end_reason = VM_END_FAILED;
                 vm->receipt = TAKE_PTR(op->receipt);
+                vm->leash_stored = op->leash_stored; /* 0, or it could not be taken out */
                 reservation_use_up(reservation);
                 vm->announced = true;
                 memcpy(vm->state_reason, op->problem.text, sizeof(vm->state_reason));

@@ -36,11 +36,16 @@ void manager_list_quarantined(const Manager *m, void (*found)(void *userdata, co
 static int decide(Operation *op, Problem *p) {
         Vm *vm = op->vm;
 
+        if (vm->state == VM_RELEASED)
+                return problem_set(p, PROBLEM_NO_SUCH_VM,
+                                   "VM %s has gone meanwhile: there is nothing to give up.",
+                                   vm->name);
         if (vm->state != VM_QUARANTINED)
                 return problem_set(p, PROBLEM_WRONG_STATE,
                                    "VM %s is %s, not quarantined: destroy it instead.", vm->name,
                                    vm_state_to_string(vm->state));
         vm->retry = sd_event_source_disable_unref(vm->retry);
+        op->leash_stored = vm->leash_stored;
         vm->end_reason = VM_END_RECLAIMED;
         vm_move(vm, VM_EVENT_DRAIN);
         return 0;
@@ -50,8 +55,9 @@ static int run(Operation *op, Kernel *k, Problem *p) {
         const Vm *vm = op->vm;
 
         (void)k;
-        /* Out of the fd store first, or it comes back with the next daemon. */
-        if (context_unstore(vm->manager->fdstore, &op->work, p) < 0)
+        /* Out of the fd store first, or it comes back with the next daemon. A release that failed may have left the leash there as well. */
+        if (descriptor_unstore(vm->manager->fdstore, &op->leash_stored, p) < 0 ||
+            context_unstore(vm->manager->fdstore, &op->work, p) < 0)
                 return -EBUSY;
         context_close(&op->work);
         return 0;
@@ -62,6 +68,8 @@ static void done(Operation *op) {
 
         if (vm->state != VM_DRAINING)
                 return;
+        if (op->ran)
+                vm->leash_stored = op->leash_stored;
         if (op->result < 0)
                 release_quarantine(op);
         else

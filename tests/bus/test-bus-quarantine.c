@@ -134,6 +134,33 @@ static void test_reclaim(void **state) {
         assert_nothing_left(f);
 }
 
+/* While it is tried again it is no longer quarantined, and not gone: it can be given up all the same. */
+static void test_reclaim_retried(void **state) {
+        Fixture *f = *state;
+        Held held = quarantine(f, uuid_of(1), NIC);
+        _cleanup_free_ char *would = reclaim(f, uuid_of(1), true), *did = NULL;
+        Call again;
+
+        run_ok(f, SIMULATION_PATH, "Simulation", "SetDelay", "st", "object_destroy",
+               UINT64_C(300000));
+        call_method(f, &again, f->bus, vm_path(uuid_of(1)), "Vm", "Destroy", "a{sv}", 1, "force",
+                    "b", true);
+        for (;;) {
+                _cleanup_free_ char *now = property(f, vm_path(uuid_of(1)), "Vm", "State");
+
+                if (streq(now, "\"draining\""))
+                        break;
+                assert_null(again.reply);
+        }
+        did = reclaim(f, uuid_of(1), false);
+        assert_string_equal(did, would);
+        call_expect(&again, "Busy");
+        (void)hear(f, "VmRemoved *0001*\"reclaimed\"");
+        run_ok(f, SIMULATION_PATH, "Simulation", "SetDelay", "st", "", UINT64_C(0));
+        let_go(&held);
+        assert_nothing_left(f);
+}
+
 static void test_reclaim_refused(void **state) {
         Fixture *f = *state;
         Held held = quarantine(f, uuid_of(1), NIC);
@@ -311,6 +338,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_retry),
                 BUS_TEST(test_dry_run),
                 BUS_TEST(test_reclaim),
+                BUS_TEST(test_reclaim_retried),
                 BUS_TEST(test_reclaim_refused),
                 BUS_TEST(test_reclaim_twice),
                 BUS_TEST(test_reclaim_denied),

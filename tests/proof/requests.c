@@ -169,6 +169,11 @@ int do_destroy(World *w, const char *name, bool force) {
                                             &answer, &answer.problem));
 }
 
+int do_reclaim(World *w, const char *name) {
+        return DAEMON_REQUEST(
+                w, vm_reclaim(daemon_vm(w, name), CALLER, answer_store, &answer, &answer.problem));
+}
+
 int do_create_and_destroy(World *w, const CreateArgs *args) {
         Answer created = {};
         VmRequest request;

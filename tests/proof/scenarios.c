@@ -323,6 +323,17 @@ static int quarantine(World *w) {
         return 0;
 }
 
+/* The same, and an administrator gives it up before that. */
+static int quarantine_and_reclaim(World *w) {
+        kill_vmm(w);
+        for (const Vm *vm; (vm = daemon_vm(w, "vm")) && vm->state != VM_QUARANTINED;)
+                daemon_run_for(w, 1000);
+        (void)do_reclaim(w, "vm");
+        let_go_at_last(w);
+        run_until_gone(w);
+        return 0;
+}
+
 static int time_runs_out(World *w) {
         run_until_gone(w);
         return 0;
@@ -548,6 +559,8 @@ const Scenario scenarios[] = {
         { "emulated-vmm-exits", ACT_EVENT, emulated_bound, vmm_exits, .finish = kill_vmm },
         { "caller-leaves", ACT_EVENT, by_caller, caller_leaves, .finish = caller_vanishes },
         { "quarantine", ACT_EVENT, hw_leaked, quarantine, .finish = let_go_at_last },
+        { "quarantine-and-reclaim", ACT_EVENT, hw_leaked, quarantine_and_reclaim,
+          .finish = let_go_at_last },
         { "time-runs-out", ACT_EVENT, hw_no_leash, time_runs_out, .admission_timeout_usec = 40000 },
         { "unplug", ACT_EVENT, hw, unplugged, .finish = unplug, .restore = replug },
         { "prepare", ACT_REQUEST, calm, prepare },

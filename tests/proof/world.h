@@ -183,6 +183,7 @@ int do_open(World *w, const char *name, const char *function, int vmm);
 int do_confirm(World *w, const char *name);
 int do_leash(World *w, const char *name, int vmm);
 int do_destroy(World *w, const char *name, bool force);
+int do_reclaim(World *w, const char *name);
 /* Has it destroyed while it is made, and waits for both answers. Returns the destroying one. */
 int do_create_and_destroy(World *w, const CreateArgs *args);
 int do_prepare(World *w, const char *name);
