@@ -35,11 +35,20 @@ Inventory *inventory_free(Inventory *inv) {
         return NULL;
 }
 
+/* Whether an error of opening /dev/iommu says that it is not to be had, rather than that the daemon was short of something. */
+static bool says_not_there(int error) {
+        return error == -ENOENT || error == -ENODEV || error == -ENXIO || error == -EACCES ||
+               error == -EPERM;
+}
+
 int inventory_apply(Inventory *inv, HostScan **scan) {
         HostIommu *iommus = new0(HostIommu, MAX((*scan)->n_iommus, (size_t)1));
 
         if (!iommus)
                 return -ENOMEM;
+        /* What could be opened before and has not been said to be gone is there still, and with it what was probed. */
+        if (inv->scan->iommufd_error == 0 && !says_not_there((*scan)->iommufd_error))
+                (*scan)->iommufd_error = 0;
 
         for (size_t i = 0; i < (*scan)->n_iommus; i++) {
                 const HostIommu *old = inventory_find_iommu(inv, (*scan)->iommus[i].index);

@@ -157,6 +157,37 @@ static void levels_end_with_iommufd(void **state) {
         level_is(inv, 0, KERNEL_LEVEL_UNKNOWN, "Not probed yet.");
 }
 
+/* A daemon that was short of something has learned nothing about the host. */
+static void levels_outlast_trouble(void **state) {
+        static const int errors[] = { -ENOMEM, -EMFILE, -ENFILE, -EINTR, -EIO };
+        _cleanup_(inventory_freep) Inventory *inv = inventory_of(small_host());
+
+        (void)state;
+        inventory_set_level(inv, 0, KERNEL_LEVEL_ACCELERATED, "as probed");
+        for_each_case(error, errors) {
+                HostScan *scan = small_host();
+
+                scan->iommufd_error = *error;
+                assert_ok(inventory_apply(inv, &scan));
+                level_is(inv, 0, KERNEL_LEVEL_ACCELERATED, "as probed");
+                assert_int_equal(inventory_get_scan(inv)->iommufd_error, 0);
+        }
+}
+
+/* If it has never been opened, the reason is what there is to tell. */
+static void trouble_at_first(void **state) {
+        HostScan *scan = small_host();
+        _cleanup_(inventory_freep) Inventory *inv = NULL;
+
+        (void)state;
+        scan->iommufd_error = -EMFILE;
+        inv = inventory_of(scan);
+        level_is(inv, 0, KERNEL_LEVEL_NONE, "cannot be opened: Too many open files");
+        scan = small_host();
+        assert_ok(inventory_apply(inv, &scan));
+        level_is(inv, 0, KERNEL_LEVEL_UNKNOWN, "Not probed yet.");
+}
+
 static void best_level(void **state) {
         static const struct {
                 KernelLevel first, second, best;
@@ -420,6 +451,8 @@ int main(void) {
                 cmocka_unit_test(on_vfio),
                 cmocka_unit_test(levels_are_kept),
                 cmocka_unit_test(levels_end_with_iommufd),
+                cmocka_unit_test(levels_outlast_trouble),
+                cmocka_unit_test(trouble_at_first),
                 cmocka_unit_test(best_level),
                 cmocka_unit_test(partial),
                 cmocka_unit_test(partial_refreshes_nodes),
