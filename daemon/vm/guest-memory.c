@@ -4,28 +4,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 
 int guest_memory_check(int fd, uint64_t offset, uint64_t length, bool writable, Problem *p) {
-        struct statfs fs;
         struct stat st;
         int flags;
 
         flags = fcntl(fd, F_GETFL);
-        if (flags < 0 || fstat(fd, &st) < 0)
+        if (flags < 0)
                 return -errno;
-        if (!S_ISREG(st.st_mode) || (flags & O_PATH))
+        if (flags & O_PATH)
                 return problem_set(p, PROBLEM_NOT_MAPPABLE,
-                                   "The descriptor is no file that can be mapped: it wants a "
-                                   "memfd, shmem or hugetlbfs file.");
-        if (fstatfs(fd, &fs) < 0)
+                                   "The descriptor only names a file, and cannot be mapped: open "
+                                   "it for reading and writing.");
+        /* Every file of shmem (a memfd, on any tmpfs) and of hugetlbfs answers, and no other: no file system is asked before that, which
+         * might be a process that does not answer. */
+        if (fcntl(fd, F_GET_SEALS) < 0)
+                return problem_set(p, PROBLEM_NOT_MAPPABLE,
+                                   "The descriptor is no file of memory: it wants a memfd, shmem "
+                                   "or hugetlbfs file.");
+        if (fstat(fd, &st) < 0)
                 return -errno;
-        if ((unsigned long)fs.f_type != TMPFS_MAGIC && (unsigned long)fs.f_type != HUGETLBFS_MAGIC)
-                return problem_set(p, PROBLEM_NOT_MAPPABLE,
-                                   "The file is on a disk or the like: it wants a memfd, shmem or "
-                                   "hugetlbfs file.");
         if (writable && (flags & O_ACCMODE) != O_RDWR)
                 return problem_set(p, PROBLEM_NOT_MAPPABLE,
                                    "The file is not open for reading and writing, which a writable "

@@ -914,14 +914,38 @@ static void guest_memory(void **state) {
 
         assert_ok(pipe2(pipes, O_CLOEXEC));
         assert_error(guest_memory_check(pipes[0], 0, 4096, false, &p), EINVAL);
-        assert_problem(&p, PROBLEM_NOT_MAPPABLE, "no file that can be mapped");
+        assert_problem(&p, PROBLEM_NOT_MAPPABLE, "no file of memory");
         fd_close(pipes[0]);
         fd_close(pipes[1]);
         assert_error(guest_memory_check(pipes[0], 0, 4096, false, &p), EBADF);
 
         disk = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
         assert_error(guest_memory_check(disk, 0, 1, false, &p), EINVAL);
-        assert_problem(&p, PROBLEM_NOT_MAPPABLE, "on a disk");
+        assert_problem(&p, PROBLEM_NOT_MAPPABLE, "no file of memory");
+}
+
+/* Not only a memfd that may be sealed. */
+static void guest_memory_of_all_kinds(void **state) {
+        static const unsigned flags[] = { 0, MFD_ALLOW_SEALING, MFD_HUGETLB };
+        _cleanup_close_ int directory = open("/dev/shm", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                            shm = open("/dev/shm", O_RDWR | O_TMPFILE | O_CLOEXEC, 0600);
+        Problem p = {};
+
+        (void)state;
+        for_each_case(f, flags) {
+                _cleanup_close_ int fd = memfd_create("guest-memory", MFD_CLOEXEC | *f);
+
+                if (fd < 0 && *f == MFD_HUGETLB)
+                        continue; /* this kernel has none */
+                assert_true(fd >= 0);
+                assert_ok(ftruncate(fd, 2 << 20));
+                assert_ok(guest_memory_check(fd, 0, 2 << 20, true, &p));
+        }
+        assert_true(shm >= 0);
+        assert_ok(ftruncate(shm, 4096));
+        assert_ok(guest_memory_check(shm, 0, 4096, true, &p));
+        assert_error(guest_memory_check(directory, 0, 0, false, &p), EINVAL);
+        assert_problem(&p, PROBLEM_NOT_MAPPABLE, "no file of memory");
 }
 
 /* ---- lists ---- */
@@ -1011,6 +1035,7 @@ int main(void) {
                 cmocka_unit_test(every_step_has_words),
                 cmocka_unit_test(mappings),
                 cmocka_unit_test(guest_memory),
+                cmocka_unit_test(guest_memory_of_all_kinds),
                 cmocka_unit_test(copies),
                 cmocka_unit_test(lists_without_memory),
         };
