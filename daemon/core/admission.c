@@ -303,22 +303,30 @@ int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Adm
         return 0;
 }
 
+int admission_check_number(const Config *config, size_t n_functions, size_t n_more, Problem *p) {
+        uint64_t limit = config->max_functions_per_vm;
+
+        if (n_functions + n_more <= limit)
+                return 0;
+        return problem_set_amounts(
+                p, PROBLEM_LIMITS_EXCEEDED, n_functions + n_more, limit,
+                "The VM has %zu functions and wants %zu more, but may have %" PRIu64
+                " (MaxFunctionsPerVm=).",
+                n_functions, n_more, limit);
+}
+
 int admission_decide_functions(const AdmissionView *view, const VmContext *context,
                                uint32_t guest_domains, const FunctionRequest *functions,
                                size_t n_functions, uint64_t memory_bytes, Admission *ret,
                                Problem *p) {
         _cleanup_(admission_done) Admission a = ADMISSION_NULL;
-        uint64_t limit = view->config->max_functions_per_vm;
         int r;
 
         a.guest_domains = guest_domains;
         context_init(&a.additions, context->tier, context->handover);
-        if (context->n_functions + n_functions > limit)
-                return problem_set_amounts(
-                        p, PROBLEM_LIMITS_EXCEEDED, context->n_functions + n_functions, limit,
-                        "The VM has %zu functions and wants %zu more, but may have %" PRIu64
-                        " (MaxFunctionsPerVm=).",
-                        context->n_functions, n_functions, limit);
+        r = admission_check_number(view->config, context->n_functions, n_functions, p);
+        if (r < 0)
+                return r;
         r = check_distinct(functions, n_functions, p);
         if (r >= 0)
                 r = admission_plan_functions(view, context, functions, n_functions, &a.additions,

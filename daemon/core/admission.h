@@ -50,6 +50,10 @@ int admission_check_tenant(const Config *config, const VmRequest *request, Probl
 int admission_decide_vm(const AdmissionView *view, const VmRequest *request, Admission *ret,
                         Problem *reterr_problem);
 
+/* Whether a VM that has @n_functions may have @n_more, as far as their number goes. Returns 0 or a negative errno with reterr_problem. */
+int admission_check_number(const Config *config, size_t n_functions, size_t n_more,
+                           Problem *reterr_problem);
+
 /* Decides on more functions for a VM that has @context, and on @memory_bytes more that they pin. */
 int admission_decide_functions(const AdmissionView *view, const VmContext *context,
                                uint32_t guest_domains, const FunctionRequest *functions,

@@ -130,9 +130,13 @@ int vm_attach_functions(Vm *vm, const FunctionRequest *functions, size_t n_funct
                         uint64_t memory, const char *caller, OperationAnswer answer, void *userdata,
                         Problem *p) {
         _cleanup_(operation_freep) Operation *op = NULL;
+        const Config *config = &vm->manager->config;
         AttachOperation *attach;
         int r;
 
+        /* More than it may ever have: not one of them is looked at. */
+        if (n_functions > config->max_functions_per_vm)
+                return admission_check_number(config, vm->context.n_functions, n_functions, p);
         if (memory > 0 && vm->context.handover == HANDOVER_DAEMON)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
                                    "VM %s has handover \"daemon\": what of its memory is pinned is "

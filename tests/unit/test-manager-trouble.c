@@ -178,6 +178,31 @@ static void callers_leave(void **state) {
 
 /* ---- the queue ---- */
 
+/* Who asks for more functions than a VM may have hears so before the host is asked about any of them. */
+static void too_many_are_not_looked_at(void **state) {
+        FunctionRequest functions[] = { { .address = address(FN_B) },
+                                        { .address = address(FN_C) },
+                                        { .address = address(FN_D) } };
+        Answer answer = {};
+        Problem p = {};
+        Config config;
+        Fixture f;
+
+        (void)state;
+        config_init(&config);
+        config.max_functions_per_vm = 2;
+        fx_init(&f, "epyc-2p", &config);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_error(vm_attach_functions(fx_vm(&f, "vm"), functions, 3, 0, NULL, answer_store,
+                                         &answer, &p),
+                     EDQUOT);
+        assert_problem(&p, PROBLEM_LIMITS_EXCEEDED, "has 1 functions and wants 3 more");
+        assert_false(answer.given);
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 static void the_queue_is_bounded(void **state) {
         PciAddress a = address(FN_A);
         Answer answers[8] = {}, end = {};
@@ -661,6 +686,7 @@ int main(void) {
                 cmocka_unit_test(viommu_is_cancelled_at_each_step),
                 cmocka_unit_test(nothing_to_cancel),
                 cmocka_unit_test(callers_leave),
+                cmocka_unit_test(too_many_are_not_looked_at),
                 cmocka_unit_test(the_queue_is_bounded),
                 cmocka_unit_test(operations_run_in_order),
                 cmocka_unit_test(destroyed_while_it_is_made),
