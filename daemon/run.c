@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <systemd/sd-daemon.h>
 #include <time.h>
 
@@ -14,6 +15,8 @@
 
 /* How long the definitions of a boot may take before the service counts as started. */
 #define READY_USEC UINT64_C(30000000)
+
+#define START_PAUSE_SEC 5
 
 /* Reads the configuration over the defaults. Logs what is wrong. Returns 0 or a negative errno. */
 static int load_config(const ConfigSource *source, Config *ret) {
@@ -181,6 +184,22 @@ static int serve(sd_event *event, Manager *manager) {
         return r;
 }
 
+/* What keeps a daemon from starting keeps the next one, too, until somebody mends it. The service manager starts that at once, so that a daemon
+ * that dies is back as fast: whoever cannot start waits before he says so. That the unit fails instead would cost what the service manager
+ * keeps for it, where that is not preserved (before systemd 254). */
+static void pause_before_next(int r) {
+        sigset_t signals;
+
+        if (!getenv("NOTIFY_SOCKET"))
+                return;
+        (void)sd_notifyf(false, "STATUS=Cannot start (%s), see the journal; to be tried again.",
+                         strerror(-r));
+        (void)sigemptyset(&signals);
+        (void)sigaddset(&signals, SIGTERM);
+        (void)sigaddset(&signals, SIGINT);
+        (void)sigtimedwait(&signals, NULL, &(const struct timespec){ .tv_sec = START_PAUSE_SEC });
+}
+
 int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, const char *address,
         int (*extra)(Bus *bus)) {
         _cleanup_(ground_done) ManagerGround ground = { .kernel = kernel };
@@ -198,6 +217,7 @@ int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, cons
         if (r < 0) {
                 log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
                           "Cannot start: %s", strerror(-r));
+                pause_before_next(r);
                 return r;
         }
 

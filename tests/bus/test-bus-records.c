@@ -7,8 +7,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define NIC   "0000:01:00.0"
@@ -281,6 +283,34 @@ static void test_no_room(void **state) {
         fixture_await_daemon(f);
 }
 
+/* What keeps it from starting keeps the next one, too: it says so, and waits before it ends, unless it is told to. What is kept stays. */
+static void test_cannot_start(void **state) {
+        Fixture *f = *state;
+        _cleanup_free_ char *before = NULL, *after = NULL;
+        char run[96], aside[96];
+        int status;
+
+        CREATE(f, uuid_of(1), .tier = "virtio", .functions = DISK, .leash = "caller");
+        before = vm_appearance(f, 1, 1);
+        fixture_kill_daemon(f);
+        (void)snprintf(run, sizeof(run), "%s/run", f->folder);
+        (void)snprintf(aside, sizeof(aside), "%s/aside", f->folder);
+        assert_int_equal(rename(run, aside), 0);
+        fixture_launch_daemon(f);
+        wait_until(f, strstr(service_manager_get_news(f->manager).status, "Cannot start (No such"));
+        (void)kill(f->daemon_pid, SIGTERM);
+        status = fixture_wait_daemon(f);
+        assert_false(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+        assert_int_equal(rename(aside, run), 0);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        after = vm_appearance(f, 1, 1);
+        assert_string_equal(after, before);
+        vm_destroy_force(f, uuid_of(1));
+        assert_clean(f);
+}
+
 /* The service manager keeps no more: refused before anything is done. */
 static void test_store_full(void **state) {
         Fixture *f = *state;
@@ -302,10 +332,15 @@ static void test_store_full(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                RESTART_TEST(test_newer),           RESTART_TEST(test_newer_prepared),
-                RESTART_TEST(test_damaged),         RESTART_TEST(test_bad_level),
-                RESTART_TEST(test_damaged_and_new), RESTART_TEST(test_reclaim_stalled),
-                RESTART_TEST(test_no_room),         BUS_TEST(test_store_full, .fdstore_max = 5),
+                RESTART_TEST(test_newer),
+                RESTART_TEST(test_newer_prepared),
+                RESTART_TEST(test_damaged),
+                RESTART_TEST(test_bad_level),
+                RESTART_TEST(test_damaged_and_new),
+                RESTART_TEST(test_reclaim_stalled),
+                RESTART_TEST(test_no_room),
+                RESTART_TEST(test_cannot_start),
+                BUS_TEST(test_store_full, .fdstore_max = 5),
         };
 
         return bus_tests_run(argc, argv, tests);
