@@ -139,6 +139,13 @@ static int check_group(const AdmissionView *view, const VmContext *existing,
         return 0;
 }
 
+static bool has_group(const VmContext *ctx, uint32_t group) {
+        for (size_t i = 0; i < ctx->n_functions; i++)
+                if (ctx->functions[i].group == group)
+                        return true;
+        return false;
+}
+
 static const ContextFunction *find_guest_id(const VmContext *ctx, GuestDeviceId id) {
         for (size_t i = 0; i < ctx->n_functions; i++)
                 if (ctx->functions[i].guest_id.bdf == id.bdf)
@@ -164,11 +171,12 @@ static bool guest_id_is_free(const AdmissionView *view, const VmContext *existin
                                 return false;
                 }
         for (size_t i = 0; i < n_requests; i++) {
-                const PciFunctionInfo *info = inventory_find_function(view->inventory,
-                                                                      &requests[i].address);
+                const PciFunctionInfo *info;
 
-                if (requests[i].has_guest_id &&
-                    is_in_the_way(requests[i].guest_id.bdf, info ? info->host_iommu : host_iommu,
+                if (!requests[i].has_guest_id)
+                        continue;
+                info = inventory_find_function(view->inventory, &requests[i].address);
+                if (is_in_the_way(requests[i].guest_id.bdf, info ? info->host_iommu : host_iommu,
                                   bdf, host_iommu))
                         return false;
         }
@@ -230,7 +238,7 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 int r;
 
                 r = check_function(view, existing, request, &info, p);
-                if (r >= 0)
+                if (r >= 0 && !has_group(ret, info->group)) /* the same answer for all of a group */
                         r = check_group(view, existing, info, requests, n_requests, p);
                 if (r >= 0)
                         r = plan_guest_id(view, existing, ret, info, request, requests, n_requests,
