@@ -301,6 +301,14 @@ static int recover_vm(Recovery *rec, const StateEntry *entry) {
 
 /* ---- the rest ---- */
 
+/* Whether the daemon died before it gave up what a VM without handover may have (prepared_forgo()). */
+static bool is_forgone(const Recovery *rec, const LeftRecord *left, const PreparedRecord *record) {
+        const Vm *vm = manager_find_vm(rec->m, left->id);
+
+        return vm && vm->context.handover == HANDOVER_NONE &&
+               (vm->owner_uid == record->uid || vm->owner_uid == 0);
+}
+
 static int recover_prepared(Recovery *rec, const LeftRecord *left) {
         PreparedRecord record;
         LeftFd *fd;
@@ -310,7 +318,7 @@ static int recover_prepared(Recovery *rec, const LeftRecord *left) {
         if (r < 0)
                 return r;
         fd = left_fds_find_iommufd(&rec->fds, record.stored);
-        if (!fd) {
+        if (!fd || is_forgone(rec, left, &record)) {
                 record_forget(rec->m, RECORD_PREPARED, left->id);
                 return 0;
         }

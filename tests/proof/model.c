@@ -222,9 +222,10 @@ static void end_vms(Model *m, LeashKind leash, int vmm) {
 
 static void create(Model *m, unsigned slot, const ModelVm *new) {
         m->vms[slot] = *new;
-        if (new->handover != HANDOVER_VMM)
+        if (new->handover == HANDOVER_DAEMON)
                 return;
-        m->vms[slot].shared = m->prepared[slot];
+        /* Without a handover it may be in use, and is given up. */
+        m->vms[slot].shared = new->handover == HANDOVER_VMM && m->prepared[slot];
         m->prepared[slot] = false;
 }
 
