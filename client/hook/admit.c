@@ -13,6 +13,7 @@
 
 #define ROUNDS_MAX      16
 #define ABSENT_MAX      4
+#define ABSENT_NAMED    2 /* so often with the name */
 #define LOOK_AGAIN_USEC ((uint64_t)50000)
 #define ABSENT_USEC     ((uint64_t)5000)
 /* A process that has just ended: the daemon may not have seen it yet. */
@@ -125,7 +126,10 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
         }
 }
 
-static int admit_one(Hook *h, const VmRequest *request, Failure *reterr) {
+/* A name is for people, and another VM may have it: whoever may create one, and one of this domain's own that is in quarantine under the
+ * UUID that it had before it was defined anew. None of them keeps it from starting. */
+static int admit_one(Hook *h, const VmRequest *wanted, Failure *reterr) {
+        VmRequest request = *wanted;
         unsigned n_absent = 0;
         int r = -EIO;
 
@@ -133,7 +137,7 @@ static int admit_one(Hook *h, const VmRequest *request, Failure *reterr) {
                 Obstacle obstacle;
                 Failure f = {};
 
-                r = vm_create(h, request, reterr);
+                r = vm_create(h, &request, reterr);
                 if (r >= 0)
                         return 0;
                 if (streq(reterr->name, "Cancelled")) /* another start of it was quicker */
@@ -141,7 +145,7 @@ static int admit_one(Hook *h, const VmRequest *request, Failure *reterr) {
                 if (!streq(reterr->name, "VmExists"))
                         return r;
 
-                r = clear_obstacle(h, request, &obstacle, &f);
+                r = clear_obstacle(h, &request, &obstacle, &f);
                 if (r < 0 || obstacle == OBSTACLE_STAYS) {
                         *reterr = f;
                         return r;
@@ -154,6 +158,7 @@ static int admit_one(Hook *h, const VmRequest *request, Failure *reterr) {
                 /* Another start may have come and gone between; time and again it is the name that is taken. */
                 if (++n_absent >= ABSENT_MAX || !hook_pause(h, n_absent * ABSENT_USEC))
                         return r;
+                request.nameless = n_absent >= ABSENT_NAMED;
         }
         return r;
 }

@@ -166,7 +166,9 @@ static int build_create(Hook *h, const void *what, sd_bus_message *m) {
 }
 
 int vm_create(Hook *h, const VmRequest *request, Failure *reterr) {
-        CreateCall create = { .request = request, .with_name = h->domain.name && *h->domain.name };
+        CreateCall create = { .request = request,
+                              .with_name = !request->nameless && h->domain.name &&
+                                           *h->domain.name };
         int r;
 
         r = call(h, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, "CreateVm", build_create, &create,

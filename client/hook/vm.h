@@ -11,6 +11,7 @@ typedef struct VmRequest {
         DomainTier tier;
         const char *handover;
         bool is_running; /* its functions are on vfio-pci already, whatever the XML says of that */
+        bool nameless;   /* its UUID is name enough */
         int leash_pidfd; /* -1: none */
 } VmRequest;
 

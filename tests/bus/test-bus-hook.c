@@ -650,11 +650,24 @@ static void test_counted_by_agent(void **state) {
         assert_nothing_left(f);
 }
 
+/* Another has it, who has nothing to do with the domain. */
 static void test_name_taken(void **state) {
         Fixture *f = *state;
+        pid_t qemu;
 
         CREATE(f, uuid_of(2), .tier = "virtio", .name = NAME);
-        assert_says(PREPARE(f, &asking), 1, "*:\nvirtio: Another VM is named \"demo\"*");
+        assert_runs(PREPARE(f, &asking));
+        assert_vm(f, "Name", "\"5ca1ab1e-0000-4000-8000-000000000001\"");
+        assert_runs(RELEASE(f, &asking, "failed"));
+        assert_runs(PREPARE(f, &unasking));
+        assert_int_equal(vm_count(f), 2);
+        assert_runs(RELEASE(f, &unasking, "failed"));
+
+        qemu = qemu_start(f);
+        assert_runs(STARTED(f, &asking)); /* late */
+        assert_vm(f, "Leash", "\"pidfd\"");
+        fixture_kill(f, qemu);
+        wait_until(f, vm_count(f) == 1);
         vm_destroy_ok(f, uuid_of(2));
         assert_nothing_left(f);
 }
