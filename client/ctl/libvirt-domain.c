@@ -46,44 +46,6 @@ void subject_done(Subject *s) {
         *s = (Subject){};
 }
 
-/* ---- the request that the hook would make ---- */
-
-static void add_functions(Request *q, const Domain *d, DomainTier tier) {
-        for (size_t i = 0; i < d->n_functions; i++) {
-                const DomainFunction *has = d->functions + i;
-                RequestFunction f = { .is_managed = has->managed };
-
-                pci_address_format(&has->address, f.address);
-                if (has->has_guest_id && tier == DOMAIN_TIER_HARDWARE)
-                        guest_device_id_format(has->guest_id, f.guest_device_id);
-                q->functions = alloc_grow(q->functions, q->n_functions, sizeof(RequestFunction));
-                q->functions[q->n_functions++] = f;
-        }
-}
-
-int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret) {
-        const Domain *d = &s->domain;
-        Request *q = &ctl->request;
-        int r;
-
-        request_done(q);
-        q->name = d->name;
-        q->tier = domain_tier_to_string(tier);
-        q->handover = s->decision.handover;
-        q->tenant = d->tenant;
-        add_functions(q, d, tier);
-        q->memory_bytes = d->n_functions > 0 ? d->memory : 0;
-        q->has_memory = q->memory_bytes > 0;
-
-        r = plan_ask(ctl, s->libvirt.uuid, ret);
-        if (r < 0 && streq(ctl->failure.name, "InvalidArgument")) {
-                /* libvirt allows names that the daemon does not: the hook leaves such a one out. */
-                q->name = NULL;
-                r = plan_ask(ctl, s->libvirt.uuid, ret);
-        }
-        return r;
-}
-
 /* ---- words ---- */
 
 char *subject_asks(const Subject *s) {

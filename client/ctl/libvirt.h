@@ -33,11 +33,14 @@ void subject_done(Subject *s);
 /* The configuration of hook and agent. Returns 0 or a negative errno (failure set). */
 int config_get(Ctl *ctl, LibvirtConfig *ret);
 
-/* Asks the daemon what it would say to the hook about a candidate. Returns 0, also for a refusal, or a negative errno (failure set). */
-int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret);
-
 /* What the domain asks for, for people; the caller frees it. */
 char *subject_asks(const Subject *s);
+
+/* ---- what the daemon would say: libvirt-ask.c ---- */
+
+/* Asks the daemon what it would say to the hook about a candidate; VmExists means one of the domain's own UUID. The caller gives *ret back
+ * with plan_done(). Returns 0, also for a refusal, or a negative errno (failure set). */
+int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret);
 
 /* ---- the host: libvirt-host.c ---- */
 

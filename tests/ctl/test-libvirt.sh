@@ -144,6 +144,12 @@ test_status() {
         also "status: its VM" '"name":"web".*"vm":\{"tier":"virtio","handover":"none","state":"[a-z]+"\}'
         says "check: left of an earlier run" 0 "still has a VM of an earlier run" check web
         "$ctl" destroy -q --force 22222222-0000-4000-8000-000000000001
+        # Somebody else's VM has the name, and not a function.
+        "$ctl" create "$uuid1" -q --name=web --tier=virtio --handover=none --leash=agent
+        says "check: the name is taken" 0 "web would start, on the tier virtio." check web
+        also "check: admitted without it" '^tier virtio +fine +aviommud admits it'
+        says "plan: the name is taken" 0 "Admitted: yes" plan web
+        "$ctl" destroy -q --force "$uuid1"
         says "status elsewhere" 0 '"domains":[]' status --connect=test:///default -j
         says "options before the verb" 0 '"uri":"test:///default"' --connect=test:///default -j status
         "$ctl" -j libvirt status >"$tmp/out" 2>"$tmp/err" || fail status "exit code $?"
