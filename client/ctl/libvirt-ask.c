@@ -4,6 +4,8 @@
  */
 #include "ctl/libvirt.h"
 
+#include <unistd.h>
+
 #include "lib/alloc.h"
 
 static void add_functions(Request *q, const Domain *d, DomainTier tier) {
@@ -39,6 +41,30 @@ static int ask_with_name(Ctl *ctl, const Subject *s, Plan *p) {
         return ask(ctl, s, p);
 }
 
+static bool lacks_context(const Plan *p) {
+        return !p->is_admitted && streq(plan_error(p), "NoPreparedContext");
+}
+
+/*
+ * The hook takes over what the agent has had prepared, as root may. To another user the daemon says that there is none for him; but what it
+ * says to a request for any context tells whether somebody else has one there. Then the hook is admitted if all else is well, which is
+ * asked without it.
+ */
+static int ask_as_root(Ctl *ctl, const Subject *s, Plan *p) {
+        _cleanup_(plan_done) Plan any = {};
+        int r;
+
+        ctl->request.is_prepared = false;
+        r = ask(ctl, s, &any);
+        if (r < 0 || !lacks_context(&any))
+                return r;
+        ctl->request.handover = "none";
+        r = ask(ctl, s, p);
+        if (r >= 0 && p->is_admitted)
+                p->handover = s->decision.handover;
+        return r;
+}
+
 int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret) {
         _cleanup_(plan_done) Plan p = {};
         const Domain *d = &s->domain;
@@ -54,7 +80,11 @@ int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret) {
         q->memory_bytes = d->n_functions > 0 ? d->memory : 0;
         q->has_memory = q->memory_bytes > 0;
 
+        q->is_prepared = streq(q->handover, "vmm");
+
         r = ask_with_name(ctl, s, &p);
+        if (r >= 0 && lacks_context(&p) && !s->is_users && geteuid() != 0)
+                r = ask_as_root(ctl, s, &p);
         if (r < 0)
                 return r;
         *ret = p;

@@ -250,6 +250,11 @@ static void check_daemon(Ctl *ctl, Report *r) {
                         return;
                 }
                 (void)plan_refused(ctl, &p, r->subject.libvirt.uuid);
+                /* libvirt would give QEMU what it has, on whatever tier: the hook refuses that in any case. */
+                if (streq(plan_error(&p), "NoPreparedContext")) {
+                        add_failure(r, RESULT_FAULT, "handover", &ctl->failure);
+                        return;
+                }
                 add_failure(r, is_last && !may_go_on ? RESULT_FAULT : RESULT_WARNING, what,
                             &ctl->failure);
         }

@@ -153,6 +153,15 @@ void libvirt_versions_done(LibvirtVersions *v) {
         *v = (LibvirtVersions){};
 }
 
+bool libvirt_is_users(Libvirt *lv) {
+        _cleanup_free_ char *uri = LIMITED(lv, virConnectGetURI(lv->connection));
+        const char *path = uri ? strstr(uri, "://") : NULL;
+
+        path = path ? strchr(path + strlen("://"), '/') : NULL;
+        return path && strncmp(path, "/session", strlen("/session")) == 0 &&
+               (!path[strlen("/session")] || path[strlen("/session")] == '?');
+}
+
 char *libvirt_get_capabilities(Libvirt *lv) {
         return LIMITED(lv,
                        virConnectGetDomainCapabilities(lv->connection, NULL, NULL, "q35", NULL, 0));

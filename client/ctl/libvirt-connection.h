@@ -29,6 +29,9 @@ void libvirt_versions_done(LibvirtVersions *v);
 /* What domains on a q35 machine can have, as XML; NULL: this libvirt does not say. The caller frees it. */
 char *libvirt_get_capabilities(Libvirt *lv);
 
+/* Whether this libvirt is a user's own (qemu:///session), and not the host's. */
+bool libvirt_is_users(Libvirt *lv);
+
 typedef struct LibvirtDomain {
         char uuid[UUID_STRING_SIZE];
         char *name, *xml; /* xml: of the next start; of one that is not persistent, as it runs */

@@ -24,6 +24,7 @@ typedef struct Subject {
         Domain domain;
         DomainDecision decision;
         char *unreadable; /* why the domain, or its request, cannot be read, and then it has neither; NULL: it can */
+        bool is_users; /* the libvirt is a user's own, and so are its hooks; else they are root's */
 } Subject;
 
 /* Finds @what and reads it and the configuration. Returns 0, or a negative errno (failure set). */

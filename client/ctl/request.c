@@ -162,6 +162,8 @@ int request_append(const Request *q, sd_bus_message *m) {
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0)
                 r = append_taken(q, "functions", m);
+        if (r >= 0 && q->is_prepared)
+                r = sd_bus_message_append(m, "{sv}", "prepared", "b", true);
         if (r >= 0 && q->is_held)
                 r = sd_bus_message_append(m, "{sv}", "leash", "s", "caller");
         if (r >= 0 && q->is_reported)

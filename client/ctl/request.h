@@ -20,6 +20,7 @@ typedef struct Request {
         RequestFunction *functions;
         size_t n_functions;
         bool has_memory, has_guest_domains;
+        bool is_prepared; /* the context that was prepared for it is taken over */
         uint64_t memory_bytes;
         uint32_t n_guest_domains;
         int leash_pidfd;  /* -1: none */

@@ -129,9 +129,10 @@ static int text_fd(const char *text) {
         return fd;
 }
 
-/* Starts the hook; NULL at the end of @arguments. @uid: 0 for oneself. */
-static void hook_start(Fixture *f, HookRun *run, int stdin_fd, uid_t uid, char **arguments) {
-        _cleanup_close_ int hook = open(HOOK, O_PATH | O_CLOEXEC);
+/* Starts a program; NULL at the end of @arguments. @uid: 0 for oneself. */
+static void program_start(Fixture *f, HookRun *run, const char *program, int stdin_fd, uid_t uid,
+                          char **arguments) {
+        _cleanup_close_ int hook = open(program, O_PATH | O_CLOEXEC);
         char measured[192] = "LC_CTYPE=C", folder[160];
 
         assert_true(hook >= 0);
@@ -158,6 +159,10 @@ static void hook_start(Fixture *f, HookRun *run, int stdin_fd, uid_t uid, char *
                               (char *[]){ (char[]){ "LC_ALL=C" }, measured, NULL });
                 _exit(127);
         }
+}
+
+static void hook_start(Fixture *f, HookRun *run, int stdin_fd, uid_t uid, char **arguments) {
+        program_start(f, run, HOOK, stdin_fd, uid, arguments);
 }
 
 static void read_back(int fd, char *buf, size_t size) {
@@ -431,6 +436,52 @@ static void test_context(void **state) {
         assert_nothing_left(f);
         configure(f, "Unasked=ignore");
         assert_runs(PREPARE(f, &d));
+}
+
+/* What is asked about a domain beforehand, by a user, of the host's libvirt or of his own. */
+static void assert_asked(Fixture *f, const DomainSpec *d, uid_t uid, bool is_users,
+                         const char *expected) {
+        _cleanup_free_ char *xml = domain_xml(d), *address = strdup(f->address);
+        _cleanup_close_ int fd = text_fd(xml);
+        HookRun run;
+
+        program_start(f, &run, ASK_PLAN, fd, uid,
+                      (char *[]){ (char[]){ "ask-plan" }, address,
+                                  is_users ? (char[]){ "--users" } : NULL, NULL });
+        hook_wait(f, &run);
+        assert_says(run, 0, expected);
+}
+
+/* "aviommuctl libvirt check" says what the hook would be told, whoever asks. */
+static void test_context_asked(void **state) {
+        Fixture *f = *state;
+        DomainSpec d = { .tier = "virtio", .iommu = "virtio", .function = OTHER, .extra = CONTEXT };
+        uid_t uids[] = { 0, 65534 };
+        int iommufd;
+
+        if (geteuid() != 0)
+                skip();
+        fixture_polkit(f, false);
+        for (size_t i = 0; i < ELEMENTSOF(uids); i++)
+                assert_asked(f, &d, uids[i], false, "NoPreparedContext");
+        iommufd = vm_prepare(f, uuid_of(1));
+        for (size_t i = 0; i < ELEMENTSOF(uids); i++)
+                assert_asked(f, &d, uids[i], false, "vmm");
+        assert_asked(f, &d, 65534, true, "NoPreparedContext");
+        d.function = "0000:77:00.0";
+        for (size_t i = 0; i < ELEMENTSOF(uids); i++)
+                assert_asked(f, &d, uids[i], false, "NoSuchFunction");
+        d.function = OTHER;
+
+        /* Without one of aviommud's it does not matter. */
+        d.extra = NULL;
+        assert_asked(f, &d, 65534, false, "none");
+        d.extra = CONTEXT;
+        assert_runs(PREPARE(f, &d));
+        assert_asked(f, &d, 65534, false, "VmExists");
+        assert_runs(RELEASE(f, &d, "failed"));
+        (void)close(iommufd);
+        assert_nothing_left(f);
 }
 
 /* The daemon was away when it started, on what had been prepared for that: the next start does not get it, too. */
@@ -1034,6 +1085,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_failed_start, .profile = "small"),
                 BUS_TEST(test_other_operations, .profile = "small"),
                 BUS_TEST(test_context, .profile = "small"),
+                BUS_TEST(test_context_asked, .profile = "small"),
                 BUS_TEST(test_context_used_unseen, .profile = "small"),
                 BUS_TEST(test_two_at_once, .profile = "small"),
                 BUS_TEST(test_refused_by_xml, .profile = "small"),
