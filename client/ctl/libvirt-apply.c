@@ -43,6 +43,8 @@ static DomainTier choose_tier(const Apply *a) {
         for (DomainTier tier = DOMAIN_TIER_EMULATED; tier < _DOMAIN_TIER_MAX; tier++)
                 if (domain_has_tier(d, tier, reason))
                         return tier;
+        if (d->iommu == DOMAIN_IOMMU_VIRTIO && !domain_has_too_many_vcpus(d, reason))
+                return DOMAIN_TIER_VIRTIO;
         return a->abilities[ABILITY_AMD].verdict == VERDICT_YES &&
                                a->abilities[ABILITY_DMA_REMAP].verdict == VERDICT_YES
                        ? DOMAIN_TIER_EMULATED

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "domain/decide.h"
 
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -66,6 +67,36 @@ static bool other_iommu(const Domain *domain, DomainTier tier,
         }
 }
 
+/* A guest finds its IOMMU in ACPI's tables. */
+static bool has_acpi(const Domain *domain, DomainTier tier,
+                     char reason[static DOMAIN_REASON_SIZE]) {
+        DomainLabel label = domain_label(domain);
+
+        if (domain->acpi)
+                return true;
+        return against(reason,
+                       "The domain's <features> have no <acpi/>, without which a guest does not "
+                       "find its IOMMU. \"aviommuctl libvirt apply %s --tier=%s\" adds it.",
+                       label.text, domain_tier_to_string(tier));
+}
+
+bool domain_has_too_many_vcpus(const Domain *domain, char reason[static DOMAIN_REASON_SIZE]) {
+        if (domain->n_vcpus <= VCPUS_WITHOUT_X2APIC)
+                return false;
+        (void)against(reason,
+                      "The domain has %" PRIu32 " vCPUs, and over %i want interrupt remapping, "
+                      "which virtio-iommu has not: take the tier emulated.",
+                      domain->n_vcpus, VCPUS_WITHOUT_X2APIC);
+        return true;
+}
+
+static bool has_virtio(const Domain *domain, char reason[static DOMAIN_REASON_SIZE]) {
+        if (domain->iommu != DOMAIN_IOMMU_VIRTIO)
+                return other_iommu(domain, DOMAIN_TIER_VIRTIO, reason);
+        return has_acpi(domain, DOMAIN_TIER_VIRTIO, reason) &&
+               !domain_has_too_many_vcpus(domain, reason);
+}
+
 static bool has_emulated(const Domain *domain, char reason[static DOMAIN_REASON_SIZE]) {
         DomainLabel label = domain_label(domain);
 
@@ -86,7 +117,19 @@ static bool has_emulated(const Domain *domain, char reason[static DOMAIN_REASON_
                                "amd-iommu.dma-remap=on. \"aviommuctl libvirt apply %s "
                                "--tier=emulated\" adds it.",
                                label.text);
-        return true;
+        if (!domain->intremap)
+                return against(reason,
+                               "<iommu model=\"amd\"> is without interrupt remapping: its <driver> "
+                               "lacks intremap=\"on\". \"aviommuctl libvirt apply %s "
+                               "--tier=emulated\" adds it.",
+                               label.text);
+        if (domain->n_vcpus > VCPUS_WITHOUT_X2APIC && !domain->xtsup)
+                return against(reason,
+                               "The domain has %" PRIu32 " vCPUs, and over %i want xtsup=\"on\" in "
+                               "the <driver> of <iommu model=\"amd\">. \"aviommuctl libvirt apply "
+                               "%s --tier=emulated\" adds it.",
+                               domain->n_vcpus, VCPUS_WITHOUT_X2APIC, label.text);
+        return has_acpi(domain, DOMAIN_TIER_EMULATED, reason);
 }
 
 bool domain_has_tier(const Domain *domain, DomainTier tier,
@@ -103,7 +146,7 @@ bool domain_has_tier(const Domain *domain, DomainTier tier,
                                domain->machine);
         if (tier == DOMAIN_TIER_EMULATED)
                 return has_emulated(domain, reason);
-        return domain->iommu == DOMAIN_IOMMU_VIRTIO || other_iommu(domain, tier, reason);
+        return has_virtio(domain, reason);
 }
 
 /* Puts @tier with the candidates, or with the reasons. */

@@ -48,5 +48,11 @@ typedef struct DomainLate {
 /* Cannot fail; *ret holds no memory. What it has cannot be refused any more, so that is counted, whatever is to be said of it. */
 void domain_decide_late(const Domain *domain, const LibvirtConfig *config, DomainLate *ret);
 
-/* Whether the XML has that tier; if not, why, in @reason, which is written only then. */
+/* More vCPUs than these want interrupts with ids of more than 8 bits. */
+#define VCPUS_WITHOUT_X2APIC 255
+
+/* Whether the XML has that tier, so that a guest can find and use it; if not, why, in @reason, which is written only then. */
 bool domain_has_tier(const Domain *domain, DomainTier tier, char reason[static DOMAIN_REASON_SIZE]);
+
+/* Whether it has more vCPUs than the tier virtio can have; then why that is so, in @reason. */
+bool domain_has_too_many_vcpus(const Domain *domain, char reason[static DOMAIN_REASON_SIZE]);

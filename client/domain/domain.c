@@ -181,6 +181,7 @@ static int read_machine(const XmlNode *root, Domain *domain, char **reterr) {
         r = xml_attribute_copy(os_type, "machine", &domain->machine);
         if (r < 0)
                 return r;
+        domain->acpi = xml_child(xml_child(root, NULL, "features"), NULL, "acpi");
         r = xml_text_copy(vcpu, &text);
         if (r < 0)
                 return r;

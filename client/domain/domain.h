@@ -58,6 +58,7 @@ typedef struct Domain {
         char *machine;    /* "pc-q35-11.1"; NULL: not said */
         uint32_t n_vcpus; /* at most; 0: not said */
         uint64_t memory;  /* bytes at most: <maxMemory>, else <memory>; 0: not said */
+        bool acpi;        /* <features><acpi/> */
 
         DomainIommu iommu;
         char *iommu_model;    /* the word; NULL: none */

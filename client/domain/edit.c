@@ -2,16 +2,12 @@
 #include "domain/edit.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 
 #include "domain/decide.h"
 #include "domain/edit-private.h"
 #include "domain/request.h"
-
-/* More than these want interrupts with ids of more than 8 bits. */
-#define VCPUS_WITHOUT_X2APIC 255
 
 #define DMA_REMAP "amd-iommu.dma-remap"
 
@@ -87,12 +83,8 @@ static int check(const Edit *e, char **reterr) {
         if (domain->iommu == DOMAIN_IOMMU_SEVERAL)
                 return refuse(reterr, "The domain has several <iommu>, and an x86 VM can have one. "
                                       "Remove all but one.");
-        if (e->tier == DOMAIN_TIER_VIRTIO && domain->n_vcpus > VCPUS_WITHOUT_X2APIC)
-                return refuse(reterr,
-                              "The domain has %" PRIu32
-                              " vCPUs, and over %i want interrupt remapping, which virtio-iommu "
-                              "has not: take the tier emulated.",
-                              domain->n_vcpus, VCPUS_WITHOUT_X2APIC);
+        if (e->tier == DOMAIN_TIER_VIRTIO && domain_has_too_many_vcpus(domain, reason))
+                return refuse(reterr, "%s", reason);
         return 0;
 }
 

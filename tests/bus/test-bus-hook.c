@@ -71,7 +71,8 @@ static char *domain_xml(const DomainSpec *d) {
                               XMLNS, d->tier, strempty(d->also), strempty(d->inside));
         (void)fprintf(out,
                       "<memory unit='MiB'>%" PRIu64 "</memory><vcpu>2</vcpu>"
-                      "<os><type arch='x86_64' machine='pc-q35-10.2'>hvm</type></os>\n%s<devices>",
+                      "<os><type arch='x86_64' machine='pc-q35-10.2'>hvm</type></os>\n"
+                      "<features><acpi/></features>%s<devices>",
                       d->mib ?: 256, strempty(d->extra));
         if (d->function)
                 add_hostdev(out, d->function);

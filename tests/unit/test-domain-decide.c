@@ -17,11 +17,15 @@ static char name[] = "web", amd[] = "amd", virtio[] = "virtio", intel[] = "intel
             group[] = "aviommu", q35[] = "pc-q35-11.1", pc[] = "pc", i440fx[] = "pc-i440fx-9.0";
 
 /* What its XML has. */
-#define NO_IOMMU   .name = name
+#define NO_IOMMU   .name = name, .acpi = true
 #define AMD        NO_IOMMU, .iommu = DOMAIN_IOMMU_AMD, .iommu_model = amd
-#define EMULATION  AMD, .dma_remap = true
+#define EMULATION  AMD, .dma_remap = true, .intremap = true
 #define VIRTIO_XML NO_IOMMU, .iommu = DOMAIN_IOMMU_VIRTIO, .iommu_model = virtio
 #define INTEL      NO_IOMMU, .iommu = DOMAIN_IOMMU_OTHER, .iommu_model = intel
+#define EMULATION_NO_ACPI                                                                          \
+        .name = name, .iommu = DOMAIN_IOMMU_AMD, .iommu_model = amd, .dma_remap = true,             \
+        .intremap = true
+#define VIRTIO_NO_ACPI .name = name, .iommu = DOMAIN_IOMMU_VIRTIO, .iommu_model = virtio
 #define SEVERAL    NO_IOMMU, .iommu = DOMAIN_IOMMU_SEVERAL, .iommu_model = amd
 
 #define PASSED  .functions = functions, .n_functions = 1
@@ -180,6 +184,38 @@ static const struct Case {
           { EMULATION, .has_passthrough = true, PASSED, ASKS(EMULATED) },
           .verdict = DOMAIN_REFUSED,
           .reasons = { REASON(EMULATED, "has passthrough=") } },
+        { "emulated, without interrupt remapping",
+          { AMD, .dma_remap = true, PASSED, ASKS(EMULATED) },
+          .verdict = DOMAIN_REFUSED,
+          .reasons = { REASON(EMULATED, "lacks intremap=\"on\"") } },
+        { "emulated, without ACPI",
+          { EMULATION_NO_ACPI, PASSED, ASKS(EMULATED) },
+          .verdict = DOMAIN_REFUSED,
+          .reasons = { REASON(EMULATED, "no <acpi/>") } },
+        { "emulated, with many vCPUs",
+          { EMULATION, .n_vcpus = 256, PASSED, ASKS(EMULATED) },
+          .verdict = DOMAIN_REFUSED,
+          .reasons = { REASON(EMULATED, "has 256 vCPUs, and over 255 want xtsup=\"on\"") } },
+        { "emulated, with as many as there can be",
+          { EMULATION, .n_vcpus = 255, PASSED, ASKS(EMULATED) },
+          .verdict = DOMAIN_CANDIDATES,
+          CANDIDATES(EMULATED) },
+        { "emulated, with many vCPUs and xtsup",
+          { EMULATION, .n_vcpus = 256, .xtsup = true, PASSED, ASKS(EMULATED) },
+          .verdict = DOMAIN_CANDIDATES,
+          CANDIDATES(EMULATED) },
+        { "virtio, with many vCPUs",
+          { VIRTIO_XML, .n_vcpus = 256, PASSED, ASKS(VIRTIO) },
+          .verdict = DOMAIN_REFUSED,
+          .reasons = { REASON(VIRTIO, "take the tier emulated") } },
+        { "virtio, with as many as there can be",
+          { VIRTIO_XML, .n_vcpus = 255, PASSED, ASKS(VIRTIO) },
+          .verdict = DOMAIN_CANDIDATES,
+          CANDIDATES(VIRTIO) },
+        { "virtio, without ACPI",
+          { VIRTIO_NO_ACPI, PASSED, ASKS(VIRTIO) },
+          .verdict = DOMAIN_REFUSED,
+          .reasons = { REASON(VIRTIO, "no <acpi/>") } },
         { "emulated, on i440FX",
           { EMULATION, .machine = i440fx, PASSED, ASKS(EMULATED) },
           .verdict = DOMAIN_REFUSED,
@@ -274,10 +310,14 @@ static void reasons_are_whole(void **state) {
         memset(long_machine + strlen(long_machine), 'c', 900);
         for (unsigned round = 0; round < 2; round++, long_machine[0] = 'q')
                 for (int iommu = 0; iommu <= DOMAIN_IOMMU_SEVERAL; iommu++)
-                        for (unsigned more = 0; more < 4; more++) {
+                        for (unsigned more = 0; more < 64; more++) {
                                 domain.iommu = (DomainIommu)iommu;
                                 domain.has_passthrough = more & 1;
                                 domain.asks = domain.is_auto = more & 2;
+                                domain.acpi = more & 4;
+                                domain.dma_remap = more & 8;
+                                domain.intremap = more & 16;
+                                domain.n_vcpus = more & 32 ? UINT32_MAX : 1;
                                 domain.functions = functions;
                                 domain.n_functions = 1;
                                 domain_decide(&domain, &config, &d);

@@ -73,6 +73,7 @@ static const char whole[] =
         "  <memory unit='KiB'>8388608</memory>\n"
         "  <vcpu placement='static' current='2'>300</vcpu>\n"
         "  <os><type arch='x86_64' machine='pc-q35-11.1'>hvm</type></os>\n"
+        "  <features><acpi/></features>\n"
         "  <iommufd enabled='yes' fdgroup='aviommu'/>\n"
         "  <devices>\n"
         "    <iommu model='amd'><driver intremap='on' xtsup='on' passthrough='off'/></iommu>\n"
@@ -108,6 +109,7 @@ static void assert_whole(const Domain *d) {
         assert_int_equal(d->id, 7);
         assert_string_equal(d->machine, "pc-q35-11.1");
         assert_int_equal(d->n_vcpus, 300);
+        assert_true(d->acpi);
         assert_int_equal(d->memory, UINT64_C(16) << 30);
 
         assert_int_equal(d->iommu, DOMAIN_IOMMU_AMD);
