@@ -58,6 +58,7 @@ void libvirt_config_init(LibvirtConfig *config) {
                 .unasked = UNASKED_ACCOUNT,
                 .down_refuses_asked = true,
                 .timeout_usec = 20 * USEC_PER_SEC,
+                .start_domains = true,
                 .report_usec = 30 * USEC_PER_SEC,
         };
 }

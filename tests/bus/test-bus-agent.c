@@ -873,9 +873,7 @@ static void test_starts(void **state) {
 
         assert_int_equal(virDomainSetAutostart(wanted, 1), 0);
         assert_int_equal(virDomainSetAutostart(plain, 1), 0);
-        agent_init(&agent, f);
-        agent.config.start_domains = true;
-        agent_start(&agent);
+        agent_begin(&agent, f);
         wait_until(f, virDomainIsActive(wanted) == 1);
         wait_until(f, count_said("Started domain vm-a") == 1);
         assert_int_equal(count_said("Starting domain"), 1);
@@ -898,6 +896,25 @@ static void test_starts(void **state) {
         (void)virDomainFree(wanted);
         (void)virDomainFree(unwanted);
         (void)virDomainFree(plain);
+        libvirt_end(connection, &agent);
+}
+
+static void test_starts_none(void **state) {
+        Fixture *f = *state;
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr marked = define(connection, "vm-a", uuid_of(1));
+        AgentThread agent;
+
+        assert_int_equal(virDomainSetAutostart(marked, 1), 0);
+        agent_init(&agent, f);
+        agent.config.start_domains = false;
+        agent_start(&agent);
+        wait_until(f, is_associated(uuid_of(1)));
+        fixture_serve_for(f, SEC / 2);
+        assert_int_equal(virDomainIsActive(marked), 0);
+
+        agent_stop(&agent);
+        (void)virDomainFree(marked);
         libvirt_end(connection, &agent);
 }
 
@@ -1021,6 +1038,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_ended_meanwhile),
                 BUS_TEST(test_first_function_configured),
                 BUS_TEST(test_starts),
+                BUS_TEST(test_starts_none),
                 BUS_TEST(test_program, .other_exit = true),
         };
 

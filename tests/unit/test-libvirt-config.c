@@ -37,7 +37,8 @@ static LibvirtConfig taken(const char *text) {
 static void assert_defaults(const LibvirtConfig *c) {
         assert_int_equal(c->unasked, UNASKED_ACCOUNT);
         assert_true(c->down_refuses_asked);
-        assert_false(c->down_refuses_unasked || c->start_domains);
+        assert_false(c->down_refuses_unasked);
+        assert_true(c->start_domains);
         assert_int_equal(c->timeout_usec, 20 * SEC);
         assert_int_equal(c->report_usec, 30 * SEC);
         assert_null(c->uri);
@@ -101,12 +102,13 @@ static void defaults_are_as_shipped(void **state) {
 static void every_key(void **state) {
         LibvirtConfig c = taken(
                 "[Libvirt]\nUnasked=refuse\nDaemonDownAsked=run\nDaemonDownUnasked=refuse\n"
-                "TimeoutSec=120\nStartDomains=yes\nUri=test:///default\nReportSec=3600\n");
+                "TimeoutSec=120\nStartDomains=no\nUri=test:///default\nReportSec=3600\n");
 
         (void)state;
         assert_int_equal(c.unasked, UNASKED_REFUSE);
         assert_false(c.down_refuses_asked);
-        assert_true(c.down_refuses_unasked && c.start_domains);
+        assert_true(c.down_refuses_unasked);
+        assert_false(c.start_domains);
         assert_int_equal(c.timeout_usec, 120 * SEC);
         assert_int_equal(c.report_usec, 3600 * SEC);
         assert_string_equal(c.uri, "test:///default");
@@ -138,31 +140,34 @@ static void over_another(void **state) {
 
 static void forms_that_are_taken(void **state) {
         static const char *const cases[] = {
-                "[Libvirt]\nStartDomains=yes\nTimeoutSec=5\n",
-                "[Libvirt]\nStartDomains=true\nTimeoutSec=005",
-                "  [Libvirt]  \n\tStartDomains\t=\ton\t\nTimeoutSec = 5\n",
-                "[Libvirt]\r\nStartDomains=1\r\nTimeoutSec=5\r\n",
-                "; a comment\n[Libvirt]\n# another\nStartDomains=yes ; yes\nTimeoutSec=5\n",
-                "[Libvirt]\nStartDomains=yes\n[Libvirt]\nTimeoutSec=5\n",
-                "\xef\xbb\xbf[Libvirt]\nStartDomains=yes\nTimeoutSec=5\n",
+                "[Libvirt]\nStartDomains=no\nTimeoutSec=5\n",
+                "[Libvirt]\nStartDomains=false\nTimeoutSec=005",
+                "  [Libvirt]  \n\tStartDomains\t=\toff\t\nTimeoutSec = 5\n",
+                "[Libvirt]\r\nStartDomains=0\r\nTimeoutSec=5\r\n",
+                "; a comment\n[Libvirt]\n# another\nStartDomains=no ; no\nTimeoutSec=5\n",
+                "[Libvirt]\nStartDomains=no\n[Libvirt]\nTimeoutSec=5\n",
+                "\xef\xbb\xbf[Libvirt]\nStartDomains=no\nTimeoutSec=5\n",
         };
-        static const char *const no[] = { "no", "false", "off", "0" };
+        static const char *const yes[] = { "yes", "true", "on", "1" };
 
         (void)state;
         for_each_case(text, cases) {
                 LibvirtConfig c = taken(*text);
 
-                assert_true(c.start_domains);
+                assert_false(c.start_domains);
                 assert_int_equal(c.timeout_usec, 5 * SEC);
                 libvirt_config_done(&c);
         }
-        for_each_case(word, no) {
+        for_each_case(word, yes) {
                 LibvirtConfig c;
-                char text[64];
+                char *error = NULL, text[64];
 
                 (void)snprintf(text, sizeof(text), "[Libvirt]\nStartDomains=%s\n", *word);
-                c = taken(text);
-                assert_false(c.start_domains);
+                libvirt_config_init(&c);
+                c.start_domains = false;
+                assert_int_equal(read_text(text, &c, &error), 0);
+                assert_true(c.start_domains);
+                libvirt_config_done(&c);
         }
 }
 
