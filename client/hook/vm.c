@@ -225,6 +225,7 @@ static int read_operation(sd_bus_message *m, void *field) {
 int vm_look(Hook *h, VmView *ret, Failure *reterr) {
         static const ReplyField fields[] = {
                 { "Name", "s", offsetof(VmView, name), NULL },
+                { "Tenant", "s", offsetof(VmView, tenant), NULL },
                 { "Tier", "s", offsetof(VmView, tier), NULL },
                 { "Handover", "s", offsetof(VmView, handover), NULL },
                 { "State", "s", offsetof(VmView, state), NULL },
@@ -271,7 +272,8 @@ bool vm_view_is_of(const VmView *v, const Hook *h, const VmRequest *request) {
         uint64_t pinned = 0;
 
         if (!streq(strempty(v->tier), domain_tier_to_string(request->tier)) ||
-            !streq(strempty(v->handover), request->handover) || v->functions.n != d->n_functions)
+            !streq(strempty(v->handover), request->handover) ||
+            !streq(strempty(v->tenant), strempty(d->tenant)) || v->functions.n != d->n_functions)
                 return false;
         for (size_t i = 0; i < d->n_functions; i++)
                 if (!has_function(v, &d->functions[i].address))

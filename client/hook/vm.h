@@ -23,7 +23,7 @@ int vm_destroy(Hook *h, bool force, Failure *reterr);
 /* The VM as the daemon shows it; the strings are of the message. */
 typedef struct VmView {
         sd_bus_message *message;
-        const char *name, *tier, *handover, *state, *leash, *operation;
+        const char *name, *tenant, *tier, *handover, *state, *leash, *operation;
         VmFunctionList functions;
         ChargeList charges;
 } VmView;

@@ -439,6 +439,26 @@ static void test_context(void **state) {
         assert_runs(PREPARE(f, &d));
 }
 
+/* libvirtd dies after prepare, and the domain is another's when it starts: what was admitted then is not what it asks for. */
+static void test_context_of_tenant(void **state) {
+        Fixture *f = *state;
+        DomainSpec d = { .tier = "virtio", .iommu = "virtio", .function = OTHER, .extra = CONTEXT };
+
+        (void)close(vm_prepare(f, uuid_of(1)));
+        assert_runs(PREPARE(f, &d));
+        assert_vm(f, "Tenant", "\"\"");
+        d.also = "tenant='acme'";
+        assert_says(PREPARE(f, &d), 1, "*There is no context prepared for*");
+        assert_nothing_left(f);
+        (void)close(vm_prepare(f, uuid_of(1)));
+        assert_runs(PREPARE(f, &d));
+        assert_vm(f, "Tenant", "\"acme\"");
+        assert_runs(PREPARE(f, &d));
+        assert_vm(f, "Tenant", "\"acme\"");
+        assert_runs(RELEASE(f, &d, "failed"));
+        assert_nothing_left(f);
+}
+
 /* What is asked about a domain beforehand, by a user, of the host's libvirt or of his own. */
 static void assert_asked(Fixture *f, const DomainSpec *d, uid_t uid, bool is_users,
                          const char *expected) {
@@ -1086,6 +1106,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_failed_start, .profile = "small"),
                 BUS_TEST(test_other_operations, .profile = "small"),
                 BUS_TEST(test_context, .profile = "small"),
+                BUS_TEST(test_context_of_tenant, .profile = "small"),
                 BUS_TEST(test_context_asked, .profile = "small"),
                 BUS_TEST(test_context_used_unseen, .profile = "small"),
                 BUS_TEST(test_two_at_once, .profile = "small"),
