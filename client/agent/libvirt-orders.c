@@ -226,8 +226,11 @@ static void list_running(Libvirt *lv) {
         virDomainPtr *domains = NULL;
         int n;
 
-        if (!news)
+        if (!news) {
+                /* Nobody would ask for another list. */
+                libvirt_lose(lv, "not enough memory");
                 return;
+        }
         n = virConnectListAllDomains(lv->connection, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
         if (n < 0) {
                 news->text = strdup(libvirt_error());

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "agent/libvirt-private.h"
+#include "oom.h"
 
 #define DELAY_MSEC 300 /* after a start */
 
@@ -183,10 +184,33 @@ static void test_lost(void **state) {
 
 #define LOOKS_TEST(f) cmocka_unit_test_setup_teardown(f, looks_setup, looks_teardown)
 
+/* Whoever asked for the list gets an answer, or learns that there will be none: he does not ask again before that. */
+static void list_once(Libvirt *lv) {
+        Order order = { .kind = ORDER_LIST, .connection = lv->number, .fd = -1 };
+        Mail *mail;
+
+        libvirt_carry_out(lv, &order);
+        mail = mailbox_take(&lv->news);
+        assert_true(mail || lv->lost);
+        if (mail) {
+                assert_int_equal(container_of(mail, News, mail)->kind, NEWS_RUNNING);
+                news_mail_free(mail);
+        }
+        free(TAKE_PTR(lv->lost_reason));
+        lv->lost = false;
+}
+
+static void test_list_oom(void **state) {
+        Libvirt *lv = *state;
+
+        OOM_SWEEP(nth, list_once(lv))
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 LOOKS_TEST(test_at_once), LOOKS_TEST(test_after_start),    LOOKS_TEST(test_starts),
                 LOOKS_TEST(test_devices), LOOKS_TEST(test_start_and_more), LOOKS_TEST(test_lost),
+                LOOKS_TEST(test_list_oom),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
