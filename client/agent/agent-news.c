@@ -38,6 +38,16 @@ void agent_forget_all(Agent *agent) {
         }
 }
 
+void agent_lose_calls(Agent *agent) {
+        agent->n_calls = 0;
+        for (Followed *f = agent->domains, *next; f; f = next) {
+                next = f->hh.next;
+                follow_calls_lost(&f->follow);
+                if (f->gone)
+                        agent_forget(agent, f);
+        }
+}
+
 static Followed *follow(Agent *agent, sd_id128_t uuid) {
         Followed *f = agent_find(agent, uuid);
 

@@ -87,3 +87,6 @@ void agent_list(Agent *agent);
 void agent_look(Agent *agent, sd_id128_t uuid); /* has libvirt say how the domain is now */
 void agent_forget(Agent *agent, Followed *f);
 void agent_forget_all(Agent *agent);
+
+/* No answer will come to what aviommud was asked: those that waited for nothing else go. */
+void agent_lose_calls(Agent *agent);

@@ -174,13 +174,11 @@ static void renew_bus(Agent *agent) {
                 "that are no more.",
                 agent->n_abandoned);
         agent->renew = false;
-        agent->n_abandoned = 0;
-        agent->n_calls = 0;
         agent->world.aviommud = false;
         agent->aviommud = aviommud_close(agent->aviommud);
         comparisons_free(agent);
-        for (Followed *f = agent->domains; f; f = f->hh.next)
-                follow_calls_lost(&f->follow);
+        agent_lose_calls(agent);
+        agent->n_abandoned = 0;
         r = open_bus(agent);
         if (r < 0)
                 (void)sd_event_exit(agent->event, r);

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <sys/stat.h>
 
+#include "agent/agent-private.h"
 #include "agent/charges.h"
 #include "agent/mailbox.h"
 #include "agent/starts.h"
@@ -288,6 +289,36 @@ static void test_mail(void **state) {
         assert_int_equal(n_freed, 2);
 }
 
+/* ---- domains ---- */
+
+static Followed *followed_new(Agent *agent, uint8_t number) {
+        Followed *f = new0(Followed, 1);
+
+        assert_non_null(f);
+        f->uuid.bytes[0] = number;
+        HASH_ADD(hh, agent->domains, uuid, sizeof(f->uuid), f);
+        return f;
+}
+
+/* A domain that libvirt has no more waits for the answer of aviommud, and goes when there will be none. */
+static void test_calls_lost(void **state) {
+        Agent agent = { .n_calls = 2 };
+        Followed *there = followed_new(&agent, 1), *gone = followed_new(&agent, 2);
+
+        (void)state;
+        follow_begin(&there->follow, FOLLOW_PREPARE);
+        follow_begin(&gone->follow, FOLLOW_PREPARE);
+        agent_forget(&agent, gone);
+        assert_int_equal(HASH_COUNT(agent.domains), 2);
+
+        agent_lose_calls(&agent);
+        assert_int_equal(HASH_COUNT(agent.domains), 1);
+        assert_ptr_equal(agent_find(&agent, there->uuid), there);
+        assert_int_equal(there->follow.under_way, FOLLOW_NOTHING);
+        assert_int_equal(agent.n_calls, 0);
+        agent_forget_all(&agent);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_charge_plan),
@@ -299,6 +330,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_starts_hostile, folder_setup, folder_teardown),
                 cmocka_unit_test_setup_teardown(test_starts_oom, folder_setup, folder_teardown),
                 cmocka_unit_test(test_mail),
+                cmocka_unit_test(test_calls_lost),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
