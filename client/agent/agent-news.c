@@ -128,7 +128,12 @@ static void on_domain(Agent *agent, News *news) {
         on_functions(f, news);
         if (facts->running)
                 started(agent, f);
-        if (facts->unreadable)
+        if (facts->bad_request)
+                followed_complain(f, LOG_WARNING,
+                                  "The request of domain %s is not taken, and what it has is "
+                                  "counted without it: %s",
+                                  strempty(f->name), facts->bad_request);
+        else if (facts->unreadable)
                 followed_complain(f, LOG_WARNING, "Domain %s is left alone: %s", strempty(f->name),
                                   facts->unreadable);
 }

@@ -78,6 +78,7 @@ static int read_functions(const Libvirt *lv, virDomainPtr domain, DomainFacts *f
         facts->n_functions = d.n_functions;
         d.n_functions = 0;
         facts->functions_known = true;
+        facts->bad_request = TAKE_PTR(d.bad_request);
         domain_done(&d);
         return 0;
 }

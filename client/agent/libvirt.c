@@ -56,6 +56,7 @@ static void facts_done(DomainFacts *facts) {
         free(facts->functions);
         free(facts->name);
         free(facts->unreadable);
+        free(facts->bad_request);
 }
 
 News *news_free(News *news) {

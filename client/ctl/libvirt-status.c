@@ -113,6 +113,11 @@ static int add_domain(const LibvirtDomain *domain, void *userdata) {
         r = domain->is_running
                     ? domain_parse_started(domain->xml, strlen(domain->xml), d, &row.error)
                     : domain_parse(domain->xml, strlen(domain->xml), d, &row.error);
+        if (r >= 0 && d->bad_request) {
+                row.error = TAKE_PTR(d->bad_request);
+                domain_done(d);
+                r = -EINVAL;
+        }
         if (r < 0 && !row.error)
                 row.error = alloc_printf("%s", strerror(-r));
         if (r >= 0 && !d->asks && d->n_functions == 0) {

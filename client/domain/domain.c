@@ -39,6 +39,7 @@ void domain_done(Domain *domain) {
                 free(domain->functions[i].alias);
         free(domain->functions);
         free(domain->tenant);
+        free(domain->bad_request);
         *domain = (Domain){ .id = -1 };
 }
 
@@ -338,6 +339,17 @@ static int read_functions(const XmlNode *devices, Domain *domain, char **reterr)
         return 0;
 }
 
+/* What has been read of a bad request counts for nothing; @why, which is taken, says what is wrong. */
+static void forget_request(Domain *domain, char *why) {
+        for (size_t i = 0; i < domain->n_functions; i++)
+                domain->functions[i].has_guest_id = false;
+        domain->asks = true;
+        domain->is_auto = domain->runs_otherwise = false;
+        domain->n_tiers = 0;
+        free(TAKE_PTR(domain->tenant));
+        domain->bad_request = why;
+}
+
 static int domain_read(const XmlNode *root, bool started, Domain *domain, char **reterr) {
         const XmlNode *devices = xml_child(root, NULL, "devices");
         int r;
@@ -360,7 +372,11 @@ static int domain_read(const XmlNode *root, bool started, Domain *domain, char *
         r = read_functions(devices, domain, reterr);
         if (r < 0)
                 return r;
-        return domain_request_read(root, started, domain, reterr);
+        r = domain_request_read(root, started, domain, reterr);
+        if (r != -EINVAL || !started)
+                return r;
+        forget_request(domain, TAKE_PTR(*reterr));
+        return 0;
 }
 
 static int parse(const char *xml, size_t length, bool started, Domain *ret, char **reterr) {

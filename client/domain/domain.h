@@ -79,6 +79,7 @@ typedef struct Domain {
         size_t n_tiers;
         bool runs_otherwise; /* otherwise="run" */
         char *tenant;        /* NULL: none */
+        char *bad_request;   /* of a started one: why it cannot be read; it asks then, for nothing that is known. NULL: it can */
 } Domain;
 
 /* Reads a <domain>. Entities and includes are not followed, and nothing is fetched. *ret is set on success only; domain_done()
@@ -86,7 +87,8 @@ typedef struct Domain {
  * what is no domain, or has a request that is not one; -E2BIG; -ENOMEM. */
 int domain_parse(const char *xml, size_t length, Domain *ret, char **reterr);
 
-/* The same for one that has been started: of the functions that its request names, some may have been unplugged. */
+/* The same for one that has been started: of the functions that its request names, some may have been unplugged; and what it has, it has
+ * whatever its request has become. */
 int domain_parse_started(const char *xml, size_t length, Domain *ret, char **reterr);
 void domain_done(Domain *domain);
 

@@ -68,6 +68,9 @@ static int read_domain(Hook *h) {
                 hook_warn("The XML of domain %s cannot be taken: %s", h->name, why ?: strerror(-r));
                 return r;
         }
+        if (h->domain.bad_request)
+                hook_warn("The request of domain %s is not taken: %s", h->name,
+                          h->domain.bad_request);
         h->asks = h->domain.asks ? HOOK_ASKS : HOOK_ASKS_NOT;
         (void)sd_id128_to_uuid_string(h->domain.uuid, h->uuid);
         return 0;

@@ -646,6 +646,35 @@ static void test_first_function(void **state) {
         assert_nothing_left(f);
 }
 
+/* What is wrong with its request does not hide what it has. */
+static void test_bad_request(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        AgentThread agent;
+
+        fake_libvirt_set_devices(HOSTDEV("0x01"));
+        assert_int_equal(virDomainCreate(domain), 0);
+        agent_begin(&agent, f);
+        wait_until(f, vm_count(f) == 1);
+        assert_int_equal(virDomainSetMetadata(domain, VIR_DOMAIN_METADATA_ELEMENT,
+                                              "<viommu tier='fastest'/>", "aviommu", DOMAIN_XMLNS,
+                                              VIR_DOMAIN_AFFECT_LIVE),
+                         0);
+        plug(HOSTDEV("0x01") HOSTDEV("0x43"));
+        wait_until(f, has_function(f, uuid, DISK));
+        assert_true(count_said("The request of domain vm-a is not taken") > 0);
+        plug(HOSTDEV("0x43"));
+        wait_until(f, !has_function(f, uuid, NIC));
+
+        assert_int_equal(virDomainDestroy(domain), 0);
+        wait_until(f, vm_count(f) == 0);
+        agent_stop(&agent);
+        (void)virDomainFree(domain);
+        libvirt_end(connection, &agent);
+}
+
 /* On whose account it runs is in its request. */
 static void test_first_function_of_tenant(void **state) {
         Fixture *f = *state;
@@ -1031,6 +1060,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_reports, .fdstore_max = 64),
                 BUS_TEST(test_hotplug, .fdstore_max = 64),
                 BUS_TEST(test_first_function, .fdstore_max = 64),
+                BUS_TEST(test_bad_request),
                 BUS_TEST(test_first_function_of_tenant, .config = "[Tenant acme]\n"),
                 BUS_TEST(test_first_function_admitted),
                 BUS_TEST(test_first_function_refused),

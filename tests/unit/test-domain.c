@@ -4,6 +4,7 @@
 
 #include "unit.h"
 
+#include "domain/decide.h"
 #include "domain/domain.h"
 #include "oom.h"
 
@@ -662,6 +663,41 @@ static void started(void **state) {
         assert_true(d.functions[1].has_guest_id);
         domain_done(&d);
         assert_error(domain_parse_started("<a/>", 4, &d, &error), EINVAL);
+        free(TAKE_PTR(error));
+}
+
+/* What it has, it has, whatever its request has become meanwhile. */
+static void started_with_bad_request(void **state) {
+        static const char *const bad[] = {
+                REQUEST("tier='fastest' tenant='acme'", ""),
+                REQUEST("tier='auto' otherwise='run' tenant='acme'",
+                        FUNCTION("42:00.0", "01:00.0") "<nothing xmlns=''/>"),
+                REQUEST("tier='virtio' otherwise='run' tenant='a b'", ""),
+                REQUEST("tier='virtio' otherwise='run' tenant='acme'",
+                        FUNCTION("42:00.0", "01:00.0") FUNCTION("42:00.0", "02:00.0")),
+        };
+
+        (void)state;
+        for_each_case(xml, bad) {
+                _cleanup_free_ char *error = NULL;
+                LibvirtConfig config;
+                DomainLate late;
+                Domain d;
+
+                assert_ok(domain_parse_started(*xml, strlen(*xml), &d, &error));
+                assert_null(error);
+                assert_contains(d.bad_request, "line 1");
+                assert_int_equal(d.n_functions, 2);
+                assert_true(d.asks);
+                assert_false(d.is_auto || d.n_tiers > 0 || d.runs_otherwise || d.tenant ||
+                             d.functions[1].has_guest_id);
+                libvirt_config_init(&config);
+                config.unasked = UNASKED_IGNORE;
+                domain_decide_late(&d, &config, &late);
+                assert_true(late.is_counted);
+                assert_string_equal(late.tenant, "");
+                domain_done(&d);
+        }
 }
 
 static void without_memory(void **state) {
@@ -700,7 +736,8 @@ int main(void) {
                 cmocka_unit_test(sizes),        cmocka_unit_test(many_functions),
                 cmocka_unit_test(tiers),        cmocka_unit_test(no_requests),
                 cmocka_unit_test(prefixes),     cmocka_unit_test(bad_requests),
-                cmocka_unit_test(started),      cmocka_unit_test(without_memory),
+                cmocka_unit_test(started),
+                cmocka_unit_test(started_with_bad_request),      cmocka_unit_test(without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
