@@ -156,6 +156,7 @@ static void show_json(Ctl *ctl, const Apply *a) {
         doc_add_bool(d, "iommufd", a->fdgroup == FDGROUP_ADD);
         doc_add_bool(d, "dry_run", ctl->is_dry_run);
         doc_add_bool(d, "running", a->subject.libvirt.is_running);
+        doc_add_bool(d, "saved", a->subject.libvirt.is_saved);
         for (size_t i = 0; i < a->changes.n; i++)
                 doc_add_string(changes, NULL, a->changes.sentences[i]);
         doc_add(d, "changes", changes);
@@ -202,6 +203,11 @@ static void show_text(Ctl *ctl, const Apply *a) {
         }
         if (a->subject.libvirt.is_running)
                 ctl_notice(ctl, "The domain runs: this counts from its next start.");
+        if (a->subject.libvirt.is_saved)
+                ctl_notice(ctl,
+                           "The domain was saved (virsh managedsave): its next start restores it "
+                           "as it was then, with the XML that it had. This counts from the start "
+                           "after that, or from the next after `virsh managedsave-remove`.");
 }
 
 int verb_libvirt_apply(Ctl *ctl, int argc, char **argv) {

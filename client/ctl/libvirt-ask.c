@@ -1,12 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The request that the hook would make, and what the daemon says to it.
+ * A domain, the request that the hook would make for it, and what the daemon says to that.
  */
 #include "ctl/libvirt.h"
 
 #include <unistd.h>
 
 #include "lib/alloc.h"
+
+/* What is not persistent shows as it runs: of the functions that its request names some may have been unplugged. */
+void subject_read(Subject *s) {
+        const LibvirtDomain *l = &s->libvirt;
+        int r;
+
+        r = l->is_running && !l->is_persistent
+                    ? domain_parse_started(l->xml, strlen(l->xml), &s->domain, &s->unreadable)
+                    : domain_parse(l->xml, strlen(l->xml), &s->domain, &s->unreadable);
+        if (r >= 0 && s->domain.bad_request) {
+                s->unreadable = TAKE_PTR(s->domain.bad_request);
+                domain_done(&s->domain);
+        } else if (r >= 0)
+                domain_decide(&s->domain, &s->config, &s->decision);
+        else if (!s->unreadable)
+                s->unreadable = alloc_printf("It cannot be read: %s", strerror(-r));
+}
 
 static void add_functions(Request *q, const Domain *d, DomainTier tier) {
         for (size_t i = 0; i < d->n_functions; i++) {

@@ -91,6 +91,10 @@ static void check_domain(Report *r) {
                 add(r, RESULT_FINE, "domain", "%s",
                     d->is_running ? "It runs, and goes when it stops: it is not persistent."
                                   : "It is shut off.");
+        if (d->is_saved)
+                add(r, RESULT_WARNING, "domain",
+                    "It was saved (virsh managedsave): its next start restores it with the XML that "
+                    "it had then, and this is about the start after that.");
 }
 
 static void check_request(Report *r) {

@@ -191,6 +191,8 @@ static int read_domain(Ctl *ctl, Libvirt *lv, virDomainPtr domain, bool as_it_ru
         d.name = alloc_printf("%s", name);
         d.is_running = active;
         d.is_persistent = persistent;
+        /* A driver that has no such images says so by an error. */
+        d.is_saved = !active && LIMITED(lv, virDomainHasManagedSaveImage(domain, 0)) == 1;
         if (persistent && !(active && as_it_runs))
                 flags |= VIR_DOMAIN_XML_INACTIVE;
         d.xml = LIMITED(lv, virDomainGetXMLDesc(domain, flags));

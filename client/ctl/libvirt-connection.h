@@ -36,6 +36,7 @@ typedef struct LibvirtDomain {
         char uuid[UUID_STRING_SIZE];
         char *name, *xml; /* xml: of the next start; of one that is not persistent, as it runs */
         bool is_running, is_persistent;
+        bool is_saved; /* shut off with a managed save image: its next start is as it was saved, with the XML that it had */
 } LibvirtDomain;
 
 void libvirt_domain_done(LibvirtDomain *d);

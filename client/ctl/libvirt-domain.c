@@ -29,11 +29,7 @@ int subject_get(Ctl *ctl, Libvirt *lv, const char *what, Subject *ret) {
         if (r < 0)
                 return r;
         s.is_users = libvirt_is_users(lv);
-        r = domain_parse(s.libvirt.xml, strlen(s.libvirt.xml), &s.domain, &s.unreadable);
-        if (r < 0 && !s.unreadable)
-                s.unreadable = alloc_printf("It cannot be read: %s", strerror(-r));
-        if (r >= 0)
-                domain_decide(&s.domain, &s.config, &s.decision);
+        subject_read(&s);
         *ret = s;
         s = (Subject){};
         return 0;

@@ -39,6 +39,9 @@ char *subject_asks(const Subject *s);
 
 /* ---- what the daemon would say: libvirt-ask.c ---- */
 
+/* Reads s->libvirt's XML: the domain and, by s->config, what becomes of it; or why it cannot be read. */
+void subject_read(Subject *s);
+
 /* Asks the daemon what it would say to the hook about a candidate; VmExists means one of the domain's own UUID. The caller gives *ret back
  * with plan_done(). Returns 0, also for a refusal, or a negative errno (failure set). */
 int subject_plan(Ctl *ctl, const Subject *s, DomainTier tier, Plan *ret);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /*
- * ask-plan ADDRESS [--users]: what the daemon on that bus would say to the hook about the domain on stdin, on its first tier. To stderr: the
- * handover, or the name of the error.
+ * ask-plan ADDRESS [--users|--transient]: what the daemon on that bus would say to the hook about the domain on stdin, on its first tier. It
+ * is of a user's own libvirt, or runs without being persistent. To stderr: the handover, or the name of the error.
  */
 
 #include <stdio.h>
@@ -12,16 +12,26 @@
 
 int main(int argc, char **argv) {
         Ctl ctl = { .request.leash_pidfd = -1, .client.quiet = true };
-        Subject s = { .is_users = argc > 2 };
         static char xml[1 << 16];
-        ssize_t n = read(STDIN_FILENO, xml, sizeof(xml));
-        char *error = NULL;
+        Subject s = { .libvirt = { .xml = xml, .is_persistent = true } };
+        ssize_t n = read(STDIN_FILENO, xml, sizeof(xml) - 1);
         Plan p = {};
 
-        if (argc < 2 || n < 0 || domain_parse(xml, (size_t)n, &s.domain, &error) < 0)
+        if (argc < 2 || n < 0)
                 return 2;
+        for (int i = 2; i < argc; i++) {
+                s.is_users |= streq(argv[i], "--users");
+                s.libvirt.is_running |= streq(argv[i], "--transient");
+                s.libvirt.is_persistent &= !streq(argv[i], "--transient");
+        }
         libvirt_config_init(&s.config);
-        domain_decide(&s.domain, &s.config, &s.decision);
+        subject_read(&s);
+        if (s.unreadable) {
+                (void)fprintf(stderr, "unreadable: %s", s.unreadable);
+                free(s.unreadable);
+                libvirt_config_done(&s.config);
+                return 0;
+        }
         (void)sd_id128_to_uuid_string(s.domain.uuid, s.libvirt.uuid);
         ctl.client.address = argv[1];
         if (s.decision.n_candidates == 0)

@@ -439,6 +439,35 @@ static void test_context(void **state) {
         assert_runs(PREPARE(f, &d));
 }
 
+/* What is asked about a domain beforehand, by a user. @how: an option; NULL: none */
+static void assert_asked(Fixture *f, const DomainSpec *d, uid_t uid, const char *how,
+                         const char *expected) {
+        _cleanup_free_ char *xml = domain_xml(d), *address = strdup(f->address),
+                            *option = how ? strdup(how) : NULL;
+        _cleanup_close_ int fd = text_fd(xml);
+        HookRun run;
+
+        program_start(f, &run, ASK_PLAN, fd, uid,
+                      (char *[]){ (char[]){ "ask-plan" }, address, option, NULL });
+        hook_wait(f, &run);
+        assert_says(run, 0, expected);
+}
+
+/* What was unplugged from a domain that is not persistent is in its request still. */
+static void test_transient_asked(void **state) {
+        Fixture *f = *state;
+        DomainSpec d = { .tier = "virtio",
+                         .inside = "<a:function address='" NIC "' guest-device-id='01:00.0'/>",
+                         .iommu = "virtio",
+                         .function = DISK };
+
+        assert_asked(f, &d, 0, "--transient", "none");
+        assert_asked(f, &d, 0, NULL, "unreadable: *" NIC " is no PCI <hostdev> of this domain.");
+        d.tier = "fastest";
+        assert_asked(f, &d, 0, "--transient", "unreadable: *fastest*");
+        assert_nothing_left(f);
+}
+
 /* libvirtd dies after prepare, and the domain is another's when it starts: what was admitted then is not what it asks for. */
 static void test_context_of_tenant(void **state) {
         Fixture *f = *state;
@@ -459,20 +488,6 @@ static void test_context_of_tenant(void **state) {
         assert_nothing_left(f);
 }
 
-/* What is asked about a domain beforehand, by a user, of the host's libvirt or of his own. */
-static void assert_asked(Fixture *f, const DomainSpec *d, uid_t uid, bool is_users,
-                         const char *expected) {
-        _cleanup_free_ char *xml = domain_xml(d), *address = strdup(f->address);
-        _cleanup_close_ int fd = text_fd(xml);
-        HookRun run;
-
-        program_start(f, &run, ASK_PLAN, fd, uid,
-                      (char *[]){ (char[]){ "ask-plan" }, address,
-                                  is_users ? (char[]){ "--users" } : NULL, NULL });
-        hook_wait(f, &run);
-        assert_says(run, 0, expected);
-}
-
 /* "aviommuctl libvirt check" says what the hook would be told, whoever asks. */
 static void test_context_asked(void **state) {
         Fixture *f = *state;
@@ -484,22 +499,22 @@ static void test_context_asked(void **state) {
                 skip();
         fixture_polkit(f, false);
         for (size_t i = 0; i < ELEMENTSOF(uids); i++)
-                assert_asked(f, &d, uids[i], false, "NoPreparedContext");
+                assert_asked(f, &d, uids[i], NULL, "NoPreparedContext");
         iommufd = vm_prepare(f, uuid_of(1));
         for (size_t i = 0; i < ELEMENTSOF(uids); i++)
-                assert_asked(f, &d, uids[i], false, "vmm");
-        assert_asked(f, &d, 65534, true, "NoPreparedContext");
+                assert_asked(f, &d, uids[i], NULL, "vmm");
+        assert_asked(f, &d, 65534, "--users", "NoPreparedContext");
         d.function = "0000:77:00.0";
         for (size_t i = 0; i < ELEMENTSOF(uids); i++)
-                assert_asked(f, &d, uids[i], false, "NoSuchFunction");
+                assert_asked(f, &d, uids[i], NULL, "NoSuchFunction");
         d.function = OTHER;
 
         /* Without one of aviommud's it does not matter. */
         d.extra = NULL;
-        assert_asked(f, &d, 65534, false, "none");
+        assert_asked(f, &d, 65534, NULL, "none");
         d.extra = CONTEXT;
         assert_runs(PREPARE(f, &d));
-        assert_asked(f, &d, 65534, false, "VmExists");
+        assert_asked(f, &d, 65534, NULL, "VmExists");
         assert_runs(RELEASE(f, &d, "failed"));
         (void)close(iommufd);
         assert_nothing_left(f);
@@ -1108,6 +1123,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_context, .profile = "small"),
                 BUS_TEST(test_context_of_tenant, .profile = "small"),
                 BUS_TEST(test_context_asked, .profile = "small"),
+                BUS_TEST(test_transient_asked, .profile = "small"),
                 BUS_TEST(test_context_used_unseen, .profile = "small"),
                 BUS_TEST(test_two_at_once, .profile = "small"),
                 BUS_TEST(test_refused_by_xml, .profile = "small"),

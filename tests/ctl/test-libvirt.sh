@@ -72,6 +72,8 @@ test_check() {
         says "check: no such domain" 3 "virsh list" check nobody
         says "check: a function of the host" 1 "[FunctionNotBound]" check bound
         also "check: which, and what to do" '^tier virtio +fault '
+        says "check: saved" 1 "no <acpi/>" check saved
+        also "check: saved, what that means" '^domain +warning +It was saved'
         config Unasked=refuse
         says "check: unasked, refused" 1 "Unasked=refuse" check plain
         config Unasked=ignore
@@ -106,8 +108,12 @@ test_apply() {
         says "apply to one that runs" 0 "counts from its next start" apply picky --tier=virtio
         also "apply: the request too" '^\+ .*tier="virtio"'
         run "apply, JSON" 0 apply picky --tier virtio -j
-        also "apply: JSON" '"done":"apply".*"tier":"virtio","iommufd":false,"dry_run":false,"running":true,"changes":\["'
+        also "apply: JSON" '"done":"apply".*"tier":"virtio","iommufd":false,"dry_run":false,"running":true,"saved":false,"changes":\["'
         says "apply: nothing to change" 0 "made for the tier virtio already" apply ready
+        says "apply: saved" 0 "Changed saved for the tier virtio" apply saved
+        also "apply: when that counts" 'virsh managedsave-remove'
+        run "apply: saved, JSON" 0 apply saved -j
+        also "apply: saved, JSON" '"running":false,"saved":true,"changes":\['
         says "apply: hardware" 1 "takes over AMD" apply web --tier=hardware
         says "apply: no tier" 2 "neither emulated nor virtio" apply web --tier=fastest
         says "apply: without iommufd" 0 "Changed plain for the tier virtio:" apply plain --iommufd=no
