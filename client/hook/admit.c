@@ -255,6 +255,11 @@ HookOutcome hook_admit(Hook *h) {
                         /* Counted, but it asked for more. */
                         if (i >= attempts.n_wanted && h->asks != HOOK_ASKS_NOT)
                                 (void)say_outcome(h, HOOK_REFUSED, &reasons, &f);
+                        else if (reasons.text && h->asks != HOOK_ASKS_NOT)
+                                hook_note("Domain %s is admitted on the tier %s, for these were "
+                                          "passed over:\n%s",
+                                          strempty(h->domain.name), domain_tier_to_string(q->tier),
+                                          reasons.text);
                         return HOOK_DONE;
                 }
                 outcome = hook_outcome_of(&f, r);

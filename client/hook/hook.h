@@ -47,6 +47,9 @@ void hook_say(const char *text);
 /* The same, and to the system's log: of a hook that succeeds libvirt shows nothing. */
 void hook_warn(const char *format, ...) _printf_(1, 2);
 
+/* The same for what is as it should be. */
+void hook_note(const char *format, ...) _printf_(1, 2);
+
 /* "20 s (TimeoutSec=)": how long this call of the hook may take. */
 #define HOOK_TIMEOUT_SIZE ((size_t)40)
 const char *hook_timeout(Hook *h, char buf[static HOOK_TIMEOUT_SIZE]);

@@ -25,8 +25,12 @@ static void to_stderr(const char *line) {
         (void)fprintf(stderr, "%s\n", line);
 }
 
-static void to_log(const char *line) {
+static void warn_log(const char *line) {
         syslog(LOG_WARNING, "%s", line);
+}
+
+static void note_log(const char *line) {
+        syslog(LOG_INFO, "%s", line);
 }
 
 void hook_say(const char *text) {
@@ -34,22 +38,36 @@ void hook_say(const char *text) {
         (void)fflush(stderr);
 }
 
-void hook_warn(const char *format, ...) {
-        _cleanup_free_ char *text = NULL;
-        va_list ap;
-        int r;
+static void say_and_log(void (*log)(const char *line), const char *format, va_list ap)
+        _printf_(2, 0);
 
-        va_start(ap, format);
-        r = vasprintf(&text, format, ap);
-        va_end(ap);
-        if (r < 0) {
+static void say_and_log(void (*log)(const char *line), const char *format, va_list ap) {
+        _cleanup_free_ char *text = NULL;
+
+        if (vasprintf(&text, format, ap) < 0) {
                 text = NULL;
                 return;
         }
         hook_say(text);
         openlog("aviommu-libvirt-hook", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-        for_each_line(text, to_log);
+        for_each_line(text, log);
         closelog();
+}
+
+void hook_warn(const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        say_and_log(warn_log, format, ap);
+        va_end(ap);
+}
+
+void hook_note(const char *format, ...) {
+        va_list ap;
+
+        va_start(ap, format);
+        say_and_log(note_log, format, ap);
+        va_end(ap);
 }
 
 const char *hook_timeout(Hook *h, char buf[static HOOK_TIMEOUT_SIZE]) {

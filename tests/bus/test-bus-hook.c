@@ -633,8 +633,19 @@ static void test_fallback(void **state) {
                          .iommu = "virtio",
                          .function = NIC };
 
-        assert_runs(PREPARE(f, &d));
+        assert_says(PREPARE(f, &d), 0,
+                    "Domain demo is admitted on the tier virtio, for these were passed over:\n"
+                    "emulated: *is not of this tier*\n");
         assert_vm(f, "Tier", "\"virtio\"");
+        assert_runs(RELEASE(f, &d, "failed"));
+
+        d.tier = "auto";
+        d.inside = NULL;
+        assert_says(PREPARE(f, &d), 0,
+                    "*passed over:\nhardware: *\nemulated: *is not of this tier*\n");
+        assert_runs(RELEASE(f, &d, "failed"));
+        d.tier = "virtio";
+        assert_runs(PREPARE(f, &d));
         assert_runs(RELEASE(f, &d, "failed"));
         assert_nothing_left(f);
 }
