@@ -187,6 +187,9 @@ int do_create_and_destroy(World *w, const CreateArgs *args) {
                 return r;
         destroyed = do_destroy(w, args->name, true);
         (void)daemon_finish(w, r, &created);
+        if (destroyed < 0 &&
+            daemon_vm(w, args->name)) /* nobody had taken the wish: it has been made */
+                destroyed = do_destroy(w, args->name, true);
         return destroyed;
 }
 
