@@ -17,6 +17,8 @@ typedef struct Reader {
         XML_Parser parser;
         XmlNode *root, *open;     /* the element whose end tag is to come */
         XmlNamespace *namespaces; /* of the element that is to come */
+        const XmlNode *foreign; /* of whose content nothing is kept; NULL: none is open */
+        size_t n_skipped;       /* elements of it that are open */
         size_t depth;
         int result; /* of what stopped the parser, with *reterr where it is -EINVAL */
         char **reterr;
@@ -158,6 +160,15 @@ static int add_attribute(XmlAttribute ***end, const char *names, const char *val
         return 0;
 }
 
+/* In <metadata> anybody may leave as much as libvirt bears. What is in another's element is kept by no one here. */
+static bool is_foreign(const XmlNode *node) {
+        const XmlNode *metadata = node->parent;
+
+        return metadata && metadata->parent && !metadata->parent->parent &&
+               xml_is(metadata, NULL, "metadata") &&
+               (!node->xmlns || !streq(node->xmlns, DOMAIN_XMLNS));
+}
+
 static void start_element(void *userdata, const XML_Char *names, const XML_Char **attributes) {
         Reader *reader = userdata;
         size_t n_names = strlen(names) + 1;
@@ -171,6 +182,11 @@ static void start_element(void *userdata, const XML_Char *names, const XML_Char 
                                             "Line %lu of the domain's XML: elements are nested "
                                             "deeper than %i.",
                                             XML_GetCurrentLineNumber(reader->parser), DEPTH_MAX));
+        if (reader->foreign) {
+                reader->depth++;
+                reader->n_skipped++;
+                return;
+        }
         node = add_node(reader, XML_ELEMENT, n_names);
         if (!node)
                 return stop(reader, -ENOMEM);
@@ -181,6 +197,10 @@ static void start_element(void *userdata, const XML_Char *names, const XML_Char 
         node->namespaces = TAKE_PTR(reader->namespaces);
         node->place.start = position_of(reader);
         node->place.tag_end = position_after(reader);
+        if (is_foreign(node)) {
+                reader->foreign = node;
+                return;
+        }
 
         end = &node->attributes;
         for (; *attributes && r >= 0; attributes += 2)
@@ -194,19 +214,28 @@ static void end_element(void *userdata, const XML_Char *names) {
         XmlNode *node = reader->open;
 
         (void)names;
+        reader->depth--;
+        if (reader->n_skipped > 0) {
+                reader->n_skipped--;
+                return;
+        }
+        if (node == reader->foreign)
+                reader->foreign = NULL;
         node->place.content_end = position_of(reader);
         node->place.end = position_after(reader);
         reader->open = node->parent;
-        reader->depth--;
 }
 
 static void declare_namespace(void *userdata, const XML_Char *prefix, const XML_Char *xmlns) {
         Reader *reader = userdata;
         size_t n_prefix = prefix ? strlen(prefix) + 1 : 0;
         size_t n_xmlns = strlen(strempty(xmlns)) + 1;
-        XmlNamespace *ns = calloc(1, sizeof(*ns) + n_prefix + n_xmlns);
+        XmlNamespace *ns;
         char *strings;
 
+        if (reader->foreign)
+                return;
+        ns = calloc(1, sizeof(*ns) + n_prefix + n_xmlns);
         if (!ns)
                 return stop(reader, -ENOMEM);
         strings = (char *)(ns + 1);
@@ -223,6 +252,8 @@ static void add_text(void *userdata, const XML_Char *text, int length) {
         XmlNode *node = reader->open->last_child;
         size_t n = (size_t)length;
 
+        if (reader->foreign)
+                return;
         if (!node || node->kind != XML_TEXT) {
                 node = add_node(reader, XML_TEXT, 0);
                 if (!node)
@@ -245,7 +276,7 @@ static void add_text(void *userdata, const XML_Char *text, int length) {
 
 /* Outside the root element they do not matter. */
 static void add_other(Reader *reader) {
-        if (reader->open && !add_node(reader, XML_OTHER, 0))
+        if (reader->open && !reader->foreign && !add_node(reader, XML_OTHER, 0))
                 stop(reader, -ENOMEM);
 }
 

@@ -53,7 +53,8 @@ struct XmlNode {
         size_t n_text, size_text;
 };
 
-/* Reads @length bytes. *ret is the root element, which the caller frees with xml_free(). Returns 0; -EINVAL, -E2BIG with a sentence
+/* Reads @length bytes. Of an element in the root's <metadata> that is not of DOMAIN_XMLNS neither attributes nor content are in the tree.
+ * *ret is the root element, which the caller frees with xml_free(). Returns 0; -EINVAL, -E2BIG with a sentence
  * in *reterr (allocated); -ENOMEM. */
 int xml_read(const char *text, size_t length, XmlNode **ret, char **reterr);
 XmlNode *xml_free(XmlNode *root);

@@ -700,6 +700,34 @@ static void started_with_bad_request(void **state) {
         }
 }
 
+/* However much others have left in <metadata>, it takes no memory, and is in nobody's way. */
+static void foreign_metadata(void **state) {
+        static const char head[] = "<domain type='kvm'><name>web</name><metadata>\n"
+                                   "<o:info xmlns:o='urn:o'>",
+                          part[] = "<o:a b='1'>t<!-- c --><?p i?><metadata xmlns='urn:p'>"
+                                   "<aviommu:viommu " XMLNS " tier='none'/></metadata></o:a>",
+                          tail[] = "</o:info> <plain><name>x</name></plain>\n"
+                                   "<aviommu:viommu " XMLNS " tier='virtio' tenant='acme'/>"
+                                   "</metadata></domain>";
+        size_t n_parts = 20000;
+        _cleanup_free_ char *xml = malloc(sizeof(head) + n_parts * sizeof(part) + sizeof(tail)),
+                            *error = NULL;
+        char *end = stpcpy(xml, head);
+        Domain d;
+
+        (void)state;
+        for (size_t i = 0; i < n_parts; i++)
+                end = stpcpy(end, part);
+        (void)stpcpy(end, tail);
+        oom_arm(1000, UINT64_MAX);
+        assert_ok(domain_parse(xml, strlen(xml), &d, &error));
+        assert_false(oom_disarm());
+        assert_string_equal(d.name, "web");
+        assert_string_equal(d.tenant, "acme");
+        assert_int_equal(d.n_tiers, 1);
+        domain_done(&d);
+}
+
 static void without_memory(void **state) {
         static const char *const refused[] = { "", REQUEST("tier='none'", ""),
                                                DOMAIN("<vcpu>x</vcpu>"), "<!DOCTYPE a><a/>" };
@@ -737,7 +765,8 @@ int main(void) {
                 cmocka_unit_test(tiers),        cmocka_unit_test(no_requests),
                 cmocka_unit_test(prefixes),     cmocka_unit_test(bad_requests),
                 cmocka_unit_test(started),
-                cmocka_unit_test(started_with_bad_request),      cmocka_unit_test(without_memory),
+                cmocka_unit_test(started_with_bad_request),
+                cmocka_unit_test(foreign_metadata),      cmocka_unit_test(without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
