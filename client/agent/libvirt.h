@@ -50,7 +50,7 @@ typedef struct DomainFacts {
         size_t n_functions;
         uint64_t memory; /* bytes; with the functions, as is what follows */
         DomainLate late;
-        char *unreadable;  /* why its XML could not be read; NULL: it could */
+        char *unreadable; /* why its XML could not be read; NULL: it could */
         char *bad_request; /* why the running one's request could not, though the functions are known */
 } DomainFacts;
 

@@ -93,7 +93,8 @@ static void check_domain(Report *r) {
                                   : "It is shut off.");
         if (d->is_saved)
                 add(r, RESULT_WARNING, "domain",
-                    "It was saved (virsh managedsave): its next start restores it with the XML that "
+                    "It was saved (virsh managedsave): its next start restores it with the XML "
+                    "that "
                     "it had then, and this is about the start after that.");
 }
 

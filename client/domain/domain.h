@@ -79,7 +79,7 @@ typedef struct Domain {
         size_t n_tiers;
         bool runs_otherwise; /* otherwise="run" */
         char *tenant;        /* NULL: none */
-        char *bad_request;   /* of a started one: why it cannot be read; it asks then, for nothing that is known. NULL: it can */
+        char *bad_request; /* of a started one: why it cannot be read; it asks then, for nothing that is known. NULL: it can */
 } Domain;
 
 /* Reads a <domain>. Entities and includes are not followed, and nothing is fetched. *ret is set on success only; domain_done()

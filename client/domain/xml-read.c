@@ -17,8 +17,8 @@ typedef struct Reader {
         XML_Parser parser;
         XmlNode *root, *open;     /* the element whose end tag is to come */
         XmlNamespace *namespaces; /* of the element that is to come */
-        const XmlNode *foreign; /* of whose content nothing is kept; NULL: none is open */
-        size_t n_skipped;       /* elements of it that are open */
+        const XmlNode *foreign;   /* of whose content nothing is kept; NULL: none is open */
+        size_t n_skipped;         /* elements of it that are open */
         size_t depth;
         int result; /* of what stopped the parser, with *reterr where it is -EINVAL */
         char **reterr;

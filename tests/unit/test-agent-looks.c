@@ -208,8 +208,8 @@ static void test_list_oom(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                LOOKS_TEST(test_at_once), LOOKS_TEST(test_after_start),    LOOKS_TEST(test_starts),
-                LOOKS_TEST(test_devices), LOOKS_TEST(test_start_and_more), LOOKS_TEST(test_lost),
+                LOOKS_TEST(test_at_once),  LOOKS_TEST(test_after_start),    LOOKS_TEST(test_starts),
+                LOOKS_TEST(test_devices),  LOOKS_TEST(test_start_and_more), LOOKS_TEST(test_lost),
                 LOOKS_TEST(test_list_oom),
         };
 

@@ -23,10 +23,10 @@ static char name[] = "web", amd[] = "amd", virtio[] = "virtio", intel[] = "intel
 #define VIRTIO_XML NO_IOMMU, .iommu = DOMAIN_IOMMU_VIRTIO, .iommu_model = virtio
 #define INTEL      NO_IOMMU, .iommu = DOMAIN_IOMMU_OTHER, .iommu_model = intel
 #define EMULATION_NO_ACPI                                                                          \
-        .name = name, .iommu = DOMAIN_IOMMU_AMD, .iommu_model = amd, .dma_remap = true,             \
+        .name = name, .iommu = DOMAIN_IOMMU_AMD, .iommu_model = amd, .dma_remap = true,            \
         .intremap = true
 #define VIRTIO_NO_ACPI .name = name, .iommu = DOMAIN_IOMMU_VIRTIO, .iommu_model = virtio
-#define SEVERAL    NO_IOMMU, .iommu = DOMAIN_IOMMU_SEVERAL, .iommu_model = amd
+#define SEVERAL        NO_IOMMU, .iommu = DOMAIN_IOMMU_SEVERAL, .iommu_model = amd
 
 #define PASSED  .functions = functions, .n_functions = 1
 #define CONTEXT .iommufd = true, .fdgroup = group

@@ -756,17 +756,26 @@ static void without_memory(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(all_of_it),    cmocka_unit_test(next_to_nothing),
-                cmocka_unit_test(encodings),    cmocka_unit_test(memory),
-                cmocka_unit_test(iommus),       cmocka_unit_test(command_lines),
-                cmocka_unit_test(contexts),     cmocka_unit_test(no_domains),
-                cmocka_unit_test(declarations), cmocka_unit_test(includes),
-                cmocka_unit_test(sizes),        cmocka_unit_test(many_functions),
-                cmocka_unit_test(tiers),        cmocka_unit_test(no_requests),
-                cmocka_unit_test(prefixes),     cmocka_unit_test(bad_requests),
+                cmocka_unit_test(all_of_it),
+                cmocka_unit_test(next_to_nothing),
+                cmocka_unit_test(encodings),
+                cmocka_unit_test(memory),
+                cmocka_unit_test(iommus),
+                cmocka_unit_test(command_lines),
+                cmocka_unit_test(contexts),
+                cmocka_unit_test(no_domains),
+                cmocka_unit_test(declarations),
+                cmocka_unit_test(includes),
+                cmocka_unit_test(sizes),
+                cmocka_unit_test(many_functions),
+                cmocka_unit_test(tiers),
+                cmocka_unit_test(no_requests),
+                cmocka_unit_test(prefixes),
+                cmocka_unit_test(bad_requests),
                 cmocka_unit_test(started),
                 cmocka_unit_test(started_with_bad_request),
-                cmocka_unit_test(foreign_metadata),      cmocka_unit_test(without_memory),
+                cmocka_unit_test(foreign_metadata),
+                cmocka_unit_test(without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
