@@ -125,7 +125,7 @@ int linux_cdev_notify_request(Kernel *k _unused_, int cdev, int eventfd) {
 /* Whether a function has a VFIO character device. Returns 0, -ENOENT, or what kept it from being told. */
 static int check_has_cdev(const LinuxKernel *l, const PciAddress *function) {
         _cleanup_close_ int dir_fd = -1;
-        uint32_t n;
+        uint32_t n = KERNEL_NONE;
         int r;
 
         r = sysfs_open_function(l->sysfs_fd, function, &dir_fd);
