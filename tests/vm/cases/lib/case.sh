@@ -19,9 +19,21 @@ readonly nvme nic0 nic1 igb edu shared_edu shared_testdev
 
 failing=''
 
+# A name that is misspelt ends no case, as bash goes on; so it is written down.
+not_found=/run/aviommu-not-found
+command_not_found_handle() {
+        echo "$1: command not found" >&2
+        echo "$1" >>"$not_found"
+        return 127
+}
+
 case_end() {
         local code=$?
         trap - EXIT
+        if [[ $code == 0 && -s $not_found ]]; then
+                echo "not ok: the case calls what there is not: $(sort -u "$not_found" | xargs)"
+                code=1
+        fi
         [[ $code == 0 ]] && exit 0
         [[ $failing ]] || echo "not ok: the case ended early (exit code $code)"
         systemctl status --no-pager --lines=0 aviommud
