@@ -127,11 +127,32 @@ static void start(Agent *agent, Followed *f) {
         order(agent, f, FOLLOW_START, ORDER_START);
 }
 
+static void on_forgotten(void *userdata, sd_id128_t uuid, const sd_bus_error *error,
+                         sd_bus_message *reply) {
+        const Agent *agent = userdata;
+        const Followed *f = agent_find(agent, uuid);
+
+        (void)reply;
+        /* That it is taken over is what should be, and of a VM that is only heard of late. */
+        if (f && !error)
+                followed_log(f, LOG_NOTICE,
+                             "Domain %s runs on a context that was prepared for it, and aviommud "
+                             "has not admitted it: the context is let go of.",
+                             strempty(f->name));
+}
+
+static void forget(Agent *agent, Followed *f) {
+        follow_begin(&f->follow, FOLLOW_FORGET);
+        (void)aviommud_forget(agent->aviommud, f->uuid, on_forgotten, agent);
+}
+
 static void act(Agent *agent, Followed *f, FollowAction action) {
         if (action == FOLLOW_COMPARE)
                 compare_begin(agent, f);
         else if (action == FOLLOW_PREPARE)
                 prepare(agent, f);
+        else if (action == FOLLOW_FORGET)
+                forget(agent, f);
         else if (action == FOLLOW_RETIRE)
                 order(agent, f, action, ORDER_RETIRE);
         else

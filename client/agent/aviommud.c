@@ -64,14 +64,23 @@ static int new_vm_call(Aviommud *a, sd_id128_t uuid, const char *interface, cons
                                               member);
 }
 
-int aviommud_prepare(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata) {
+static int call_about(Aviommud *a, const char *member, sd_id128_t uuid, AviommudAnswer answer,
+                      void *userdata) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         int r;
 
-        r = new_manager_call(a, "PrepareContext", &m);
+        r = new_manager_call(a, member, &m);
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", SD_ID128_TO_UUID_STRING(uuid));
         return r < 0 ? r : send(a, uuid, TAKE_PTR(m), answer, userdata);
+}
+
+int aviommud_prepare(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata) {
+        return call_about(a, "PrepareContext", uuid, answer, userdata);
+}
+
+int aviommud_forget(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata) {
+        return call_about(a, "ForgetContext", uuid, answer, userdata);
 }
 
 int aviommud_get_vm(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata) {

@@ -4,6 +4,8 @@
 FollowAction follow_next(const Follow *f, const FollowWorld *world) {
         if (!world->libvirt)
                 return FOLLOW_NOTHING;
+        if (f->running && f->leftover && world->aviommud)
+                return FOLLOW_FORGET;
         if (f->running)
                 return f->changed && f->functions_known && !f->comparing && world->aviommud
                                ? FOLLOW_COMPARE
@@ -30,8 +32,10 @@ static void spoil(Follow *f) {
 }
 
 void follow_started(Follow *f) {
-        if (!f->running)
+        if (!f->running) {
+                f->leftover = f->context == FOLLOW_FRESH;
                 spoil(f);
+        }
         f->running = true;
         f->to_start = false;
         f->refused = false;
@@ -40,6 +44,7 @@ void follow_started(Follow *f) {
 void follow_stopped(Follow *f) {
         spoil(f);
         f->running = false;
+        f->leftover = false; /* another takes its place */
         f->changed = false;
         f->unsettled = false;
         f->functions_known = false;
@@ -101,6 +106,7 @@ void follow_calls_lost(Follow *f) {
 void follow_vm_added(Follow *f) {
         spoil(f);
         f->prepared = false;
+        f->leftover = false;
         f->admitted = true;
         f->changed |= f->running;
 }
@@ -125,6 +131,10 @@ void follow_begin(Follow *f, FollowAction action) {
                 assert(!f->comparing);
                 f->comparing = true;
                 f->changed = false;
+                return;
+        }
+        if (action == FOLLOW_FORGET) {
+                f->leftover = f->prepared = false;
                 return;
         }
         assert(f->under_way == FOLLOW_NOTHING);

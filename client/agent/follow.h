@@ -31,6 +31,7 @@ typedef enum FollowAction {
         FOLLOW_ASSOCIATE, /* the second half of it */
         FOLLOW_START,
         FOLLOW_COMPARE, /* what the domain has with what is charged */
+        FOLLOW_FORGET,  /* have aviommud let go of a context that was used */
         _FOLLOW_ACTION_MAX,
 } FollowAction;
 
@@ -51,6 +52,7 @@ typedef struct Follow {
         bool admitted; /* aviommud has a VM of it, and prepares nothing as long as it has */
         bool refused;  /* something failed: again at the next report */
         bool prepared; /* aviommud keeps one for it that no VM has taken over */
+        bool leftover; /* and it runs on that one, or so it seems */
 
         bool functions_known;
         bool changed; /* the functions may be others than those that are charged */

@@ -200,44 +200,6 @@ static int method_plan(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return bus_call_start(userdata, m, "Manager", plan, error);
 }
 
-/* ---- PrepareContext ---- */
-
-static void on_prepared(void *userdata, int r, const Problem *problem) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        BusCall *call = userdata;
-        sd_id128_t uuid;
-        int fd;
-
-        if (r >= 0)
-                r = sd_bus_message_rewind(call->message, true);
-        if (r >= 0)
-                r = bus_read_uuid(call->message, &uuid, NULL);
-        if (r >= 0)
-                r = manager_get_prepared(call->bus->manager, uuid, &fd);
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "h", fd);
-        if (r < 0)
-                bus_call_fail(call, r, problem);
-        else
-                bus_call_reply(call, reply);
-}
-
-static int prepare_context(BusCall *call) {
-        sd_id128_t uuid;
-        int r;
-
-        r = bus_read_uuid(call->message, &uuid, &call->problem);
-        return r < 0 ? r
-                     : manager_prepare_context(call->bus->manager, uuid, bus_call_get_sender(call),
-                                               call->uid, on_prepared, call, &call->problem);
-}
-
-static int method_prepare_context(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        return bus_call_start(userdata, m, "Manager", prepare_context, error);
-}
-
 /* ---- Reload ---- */
 
 static int reload(BusCall *call) {
@@ -398,8 +360,10 @@ static const sd_bus_vtable manager_vtable[] = {
                                 SD_BUS_RESULT("a{sv}", plan), method_plan,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("PrepareContext", SD_BUS_ARGS("s", uuid),
-                                SD_BUS_RESULT("h", iommufd), method_prepare_context,
+                                SD_BUS_RESULT("h", iommufd), bus_method_prepare_context,
                                 SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD_WITH_ARGS("ForgetContext", SD_BUS_ARGS("s", uuid), SD_BUS_NO_RESULT,
+                                bus_method_forget_context, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD_WITH_ARGS("Reserve", SD_BUS_ARGS("a{sv}", request, "t", ttl_usec),
                                 SD_BUS_RESULT("s", token), bus_method_reserve,
                                 SD_BUS_VTABLE_UNPRIVILEGED),

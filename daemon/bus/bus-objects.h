@@ -32,6 +32,10 @@ const char *bus_iommu_name(const Bus *bus, uint32_t index);
 /* Reads the arguments of a list in pages: where it goes on, and how many (1 to 1000). -EINVAL with call->problem. */
 int bus_read_page(BusCall *call, const char **ret_cursor, uint32_t *ret_limit);
 
+/* The Manager's methods about prepared contexts (bus-prepared.c). */
+int bus_method_prepare_context(sd_bus_message *m, void *userdata, sd_bus_error *error);
+int bus_method_forget_context(sd_bus_message *m, void *userdata, sd_bus_error *error);
+
 /* The Manager's methods about reservations (bus-reservations.c). */
 int bus_method_reserve(sd_bus_message *m, void *userdata, sd_bus_error *error);
 int bus_method_unreserve(sd_bus_message *m, void *userdata, sd_bus_error *error);

@@ -323,6 +323,10 @@ int manager_prepare_context(Manager *m, sd_id128_t uuid, const char *caller, uid
                             OperationAnswer answer, void *userdata, Problem *reterr_problem);
 int manager_get_prepared(const Manager *m, sd_id128_t uuid, int *ret_iommufd);
 
+/* Lets go of it: a VMM may have used it that no VM is there for. That the caller may is settled before. Returns 0, or with reterr_problem
+ * -ENOENT (there is none), -EBUSY (one is being made, or taken over). */
+int manager_forget_context(Manager *m, sd_id128_t uuid, Problem *reterr_problem);
+
 /* Whose the prepared context of that UUID is; (uid_t)-1 when there is none. */
 uid_t manager_get_prepared_owner(const Manager *m, sd_id128_t uuid);
 

@@ -369,6 +369,21 @@ void prepared_forgo(Manager *m, sd_id128_t uuid, uid_t uid) {
                 prepared_drop(pc);
 }
 
+int manager_forget_context(Manager *m, sd_id128_t uuid, Problem *p) {
+        PreparedContext *pc = prepared_find(m, uuid);
+
+        if (!pc)
+                return problem_set(p, PROBLEM_NO_PREPARED_CONTEXT,
+                                   "There is no context prepared for %s.",
+                                   SD_ID128_TO_UUID_STRING(uuid));
+        if (pc->state != PREPARED_READY)
+                return problem_set(p, PROBLEM_BUSY,
+                                   "The VM's prepared context is being made, taken over or given "
+                                   "up: try again in a moment.");
+        prepared_drop(pc);
+        return 0;
+}
+
 void prepared_name_vanished(Manager *m, const char *name) {
         for (PreparedContext *pc = m->prepared, *next; pc; pc = next) {
                 next = pc->next;

@@ -23,6 +23,7 @@ static const AccessMethod methods[] = {
         { "Manager", "UndefineVm", ACCESS_TO_CHANGE, ACCESS_OF_DEFINITION },
         { "Manager", "StartDefinition", ACCESS_TO_CHANGE, ACCESS_OF_DEFINITION },
         { "Manager", "PrepareContext", ACCESS_TO_PREPARE, ACCESS_OF_PREPARED },
+        { "Manager", "ForgetContext", ACCESS_TO_CHANGE, ACCESS_OF_PREPARED },
         { "Manager", "ReportVms", ACCESS_TO_SPEAK_FOR, ACCESS_OF_HOST },
         { "Manager", "Reload", ACCESS_TO_ADMINISTER, ACCESS_OF_HOST },
         { "Manager", "Reclaim", ACCESS_TO_GIVE_UP, ACCESS_OF_HOST },

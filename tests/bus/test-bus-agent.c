@@ -307,6 +307,39 @@ static void test_contexts(void **state) {
         assert_nothing_left(f);
 }
 
+/* A domain that started on what was prepared for it while aviommud was away, or did not care: no other start gets that one. */
+static void test_used_unseen(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        AgentThread agent;
+
+        agent_begin(&agent, f);
+        for (unsigned i = 0; i < 2; i++) {
+                wait_until(f, count_said("Domain vm-a has a fresh context") == i + 1);
+                if (i == 1) {
+                        fixture_kill_daemon(f);
+                        wait_until(f, count_said("aviommud is gone.") == 1);
+                }
+                assert_int_equal(virDomainCreate(domain), 0);
+                if (i == 1) {
+                        fixture_serve_for(f, SEC / 2);
+                        fixture_launch_daemon(f);
+                        fixture_await_daemon(f);
+                }
+                wait_until(f, count_said("the context is let go of") == i + 1);
+                run_fails(f, "NoPreparedContext", NULL, "Manager", "CreateVm", "sa{sv}", uuid, 2,
+                          "tier", "s", "virtio", "prepared", "b", 1);
+                assert_int_equal(virDomainDestroy(domain), 0);
+        }
+
+        agent_stop(&agent);
+        (void)virDomainFree(domain);
+        libvirt_end(connection, &agent);
+        wait_until(f, counter(f, "contexts") == 0);
+}
+
 /* aviommud, the agent and libvirt are started anew; what is associated is what aviommud would take over. */
 static void test_restarts(void **state) {
         Fixture *f = *state;
@@ -1052,6 +1085,7 @@ static void test_program(void **state) {
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 BUS_TEST(test_contexts),
+                BUS_TEST(test_used_unseen, .fdstore_max = 64),
                 BUS_TEST(test_defined_again),
                 BUS_TEST(test_restarts, .fdstore_max = 64),
                 BUS_TEST(test_unsupported),

@@ -120,6 +120,7 @@ static const Gate gates[] = {
         { LOOK, "vm", "Vm", "Describe", "s" },
         { OWN, NULL, "Manager", "CreateVm", "sa{sv}" },
         { CONTEXT, NULL, "Manager", "PrepareContext", "s" },
+        { LOOK, NULL, "Manager", "ForgetContext", "s" },
         { OWN, NULL, "Manager", "Reserve", "a{sv}t" },
         { LOOK, NULL, "Manager", "Unreserve", "s" },
         { POLICY, NULL, "Manager", "Reload", "" },

@@ -180,6 +180,30 @@ static void test_prepared(void **state) {
         assert_nothing_left(f);
 }
 
+/* Nobody gets it then. */
+static void test_forgotten(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        int prepared = prepare_as(f, f->bus, uuid);
+
+        run_fails(f, "InvalidUuid", NULL, "Manager", "ForgetContext", "s", "guest");
+        run_fails(f, "NoPreparedContext", NULL, "Manager", "ForgetContext", "s", uuid_of(2));
+        run_ok(f, NULL, "Manager", "ForgetContext", "s", uuid);
+        run_fails(f, "NoPreparedContext", NULL, "Manager", "ForgetContext", "s", uuid);
+        run_fails(f, "NoPreparedContext", NULL, "Manager", "CreateVm", "sa{sv}", uuid, 2, "tier",
+                  "s", "virtio", "prepared", "b", 1);
+        (void)close(prepared);
+        assert_nothing_left(f);
+
+        /* That of a VM is not concerned. */
+        prepared = prepare_as(f, f->bus, uuid);
+        CREATE(f, uuid, .tier = "virtio");
+        run_fails(f, "NoPreparedContext", NULL, "Manager", "ForgetContext", "s", uuid);
+        (void)close(prepared);
+        vm_destroy_ok(f, uuid);
+        assert_nothing_left(f);
+}
+
 /* A VM that is refused leaves the prepared context as it was. */
 static void test_prepared_refused(void **state) {
         Fixture *f = *state;
@@ -331,6 +355,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_vmm),
                 BUS_TEST(test_vmm_dies),
                 BUS_TEST(test_prepared),
+                BUS_TEST(test_forgotten),
                 BUS_TEST(test_prepared_refused),
                 BUS_TEST(test_prepared_wanted),
                 BUS_TEST(test_prepared_gone),

@@ -131,6 +131,35 @@ static void test_life(void **state) {
         assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
 }
 
+/* It runs on a context that no VM has taken over: aviommud lets go of that one, as soon as it is there. */
+static void test_leftover(void **state) {
+        Follow f = { WANTS, .context = FOLLOW_FRESH, .prepared = true };
+
+        (void)state;
+        follow_started(&f);
+        assert_int_equal(follow_next(&f, &no_aviommud), FOLLOW_NOTHING);
+        follow_aviommud_came(&f);
+        assert_int_equal(follow_next(&f, &all), FOLLOW_FORGET);
+        follow_begin(&f, FOLLOW_FORGET);
+        assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
+        follow_stopped(&f);
+        assert_int_equal(follow_next(&f, &all), FOLLOW_RETIRE);
+
+        /* Its VM, or its end, was heard of late. */
+        for (int i = 0; i < 2; i++) {
+                Follow g = { WANTS, .context = FOLLOW_FRESH, .prepared = true };
+
+                follow_started(&g);
+                if (i == 0)
+                        follow_vm_added(&g);
+                else {
+                        follow_stopped(&g);
+                        follow_started(&g);
+                }
+                assert_int_equal(follow_next(&g, &all), FOLLOW_NOTHING);
+        }
+}
+
 /* A start that fails after aviommud has admitted it has used its context up, though nothing ever ran. */
 static void test_failed_start(void **state) {
         Follow f = { WANTS, .context = FOLLOW_FRESH };
@@ -252,7 +281,7 @@ typedef struct Queue {
         size_t head, tail;
 } Queue;
 
-enum { REQUEST_PREPARE };
+enum { REQUEST_PREPARE, REQUEST_FORGET };
 enum { SAYS_PREPARED, SAYS_EXISTS, SAYS_FAILED, SAYS_ADDED, SAYS_REMOVED, SAYS_CAME, SAYS_GONE };
 enum { ORDER_RETIRE, ORDER_ASSOCIATE };
 enum { TELLS_STARTED, TELLS_STOPPED, TELLS_UNDEFINED, TELLS_LOST, TELLS_LISTED, TELLS_DONE };
@@ -333,6 +362,10 @@ static void model_aviommud(Model *m) {
 
         if (!m->up || !pop(&m->requests, &kind, &id))
                 return;
+        if (kind == REQUEST_FORGET) {
+                m->prepared = 0;
+                return;
+        }
         if (m->vm) {
                 push(&m->says, SAYS_EXISTS, 0);
                 return;
@@ -349,7 +382,8 @@ static void model_aviommud_ends(Model *m) {
         m->up = false;
         push(&m->says, SAYS_GONE, 0);
         while (pop(&m->requests, &kind, &id))
-                push(&m->says, SAYS_FAILED, 0);
+                if (kind == REQUEST_PREPARE)
+                        push(&m->says, SAYS_FAILED, 0);
 }
 
 /* It may have kept what it had prepared, and it may not. */
@@ -450,7 +484,9 @@ static void model_act(Model *m) {
                 push(&m->says, SAYS_FAILED, 0); /* by the bus */
         else if (action == FOLLOW_RETIRE)
                 push(&m->orders, ORDER_RETIRE, 0);
-        else
+        else if (action == FOLLOW_FORGET && m->up)
+                push(&m->requests, REQUEST_FORGET, 0);
+        else if (action != FOLLOW_FORGET)
                 fail_msg("there is nothing to do it with");
 }
 
@@ -530,10 +566,10 @@ static void test_model(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_next),         cmocka_unit_test(test_life),
-                cmocka_unit_test(test_failed_start), cmocka_unit_test(test_spoiled),
-                cmocka_unit_test(test_start),        cmocka_unit_test(test_functions),
-                cmocka_unit_test(test_model),
+                cmocka_unit_test(test_next),      cmocka_unit_test(test_life),
+                cmocka_unit_test(test_leftover),  cmocka_unit_test(test_failed_start),
+                cmocka_unit_test(test_spoiled),   cmocka_unit_test(test_start),
+                cmocka_unit_test(test_functions), cmocka_unit_test(test_model),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
