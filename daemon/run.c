@@ -92,16 +92,21 @@ static void log_problems(const Manager *m) {
         inventory_problems_free(problems);
 }
 
+static const char *why_not_folder(int r) {
+        return r == -EPERM ? "It has to be the daemon's own user's and closed to others (mode 0700)"
+                           : strerror(-r);
+}
+
 /* Definitions are worth less than the VMs there are: without their folder the daemon runs all the same. */
 static void open_definitions(const char *folder, ManagerGround *ret) {
         int r = folder ? state_store_open_lasting(folder, &ret->definition_files) : 0;
 
         if (r < 0)
                 log_event(LOG_ERR, MESSAGE_DEFINITION_UNREAD,
-                          &(LogFields){ .reason = strerror(-r) },
+                          &(LogFields){ .reason = why_not_folder(r) },
                           "Cannot use the folder %s: %s. There are no definitions, and none can be "
                           "made.",
-                          folder, strerror(-r));
+                          folder, why_not_folder(r));
 }
 
 /* What outlives this process, besides the kernel. */
@@ -119,7 +124,8 @@ static int open_ground(const char *runtime_dir, ManagerGround *ret) {
         r = state_store_open(runtime_dir, &ret->records);
         if (r < 0)
                 log_event(LOG_ERR, MESSAGE_START_FAILED, NULL,
-                          "Cannot use the runtime directory %s: %s", runtime_dir, strerror(-r));
+                          "Cannot use the runtime directory %s: %s", runtime_dir,
+                          why_not_folder(r));
         else if (!fdstore_is_there(ret->fdstore))
                 log_msg(LOG_NOTICE,
                         "No service manager keeps descriptors: VMs will not survive a restart.");

@@ -147,7 +147,7 @@ static const Advice advices[] = {
           "`journalctl -u aviommud` and `dmesg` have more; `aviommuctl show {uuid}` shows "
           "whether the VM is quarantined." },
         { "StorageFailed", CLIENT_EXIT_FAILED,
-          "See whether /run is full or read-only; `journalctl -u aviommud` has more." },
+          "See whether /run or /var is full or read-only; `journalctl -u aviommud` has more." },
         { "NewerRecord", CLIENT_EXIT_FAILED, "`aviommuctl reclaim` lists such records." },
         { "AccessDenied", CLIENT_EXIT_DENIED, NEXT_DENIED },
 };
