@@ -135,8 +135,8 @@ int definition_file_parse(const char *name, const char *text, size_t size, Defin
         return read_functions(fields.functions, name, q, reterr);
 }
 
-/* All of it, as far as a document may be long, and a 0. */
-static int slurp(FILE *file, const char *name, char **ret, size_t *ret_size, Failure *reterr) {
+/* All of it, as far as a document may be long, and a 0. NULL: it cannot be read. */
+static char *slurp(FILE *file, const char *name, size_t *ret_size, Failure *reterr) {
         char *text = alloc_check(malloc(DOC_SIZE_MAX + 2));
         size_t size = fread(text, 1, DOC_SIZE_MAX + 1, file);
 
@@ -144,32 +144,37 @@ static int slurp(FILE *file, const char *name, char **ret, size_t *ret_size, Fai
                 int error = errno;
 
                 free(text);
-                return failure_set(reterr, CLIENT_EXIT_FAILED, -error, NULL, "Cannot read %s: %s",
-                                   name, strerror(error));
+                (void)failure_set(reterr, CLIENT_EXIT_FAILED, -error, NULL, "Cannot read %s: %s",
+                                  name, strerror(error));
+                return NULL;
         }
         text[size] = '\0';
-        *ret = text;
         *ret_size = size;
-        return 0;
+        return text;
+}
+
+static char *slurp_path(const char *path, size_t *ret_size, Failure *reterr) {
+        FILE *file = fopen(path, "re");
+        char *text;
+
+        if (!file) {
+                (void)failure_set(reterr,
+                                  errno == ENOENT ? CLIENT_EXIT_NOT_FOUND : CLIENT_EXIT_FAILED,
+                                  -errno, NULL, "Cannot open %s: %s", path, strerror(errno));
+                return NULL;
+        }
+        text = slurp(file, path, ret_size, reterr);
+        (void)fclose(file);
+        return text;
 }
 
 int definition_file_read(const char *path, DefinitionFile *ret, Failure *reterr) {
-        bool is_stdin = streq(path, "-");
-        const char *name = is_stdin ? "stdin" : path;
+        const char *name = streq(path, "-") ? "stdin" : path;
         _cleanup_free_ char *text = NULL;
-        size_t size;
-        FILE *file;
-        int r;
+        size_t size = 0;
 
-        file = is_stdin ? stdin : fopen(path, "re");
-        if (!file)
-                return failure_set(reterr,
-                                   errno == ENOENT ? CLIENT_EXIT_NOT_FOUND : CLIENT_EXIT_FAILED,
-                                   -errno, NULL, "Cannot open %s: %s", path, strerror(errno));
-        r = slurp(file, name, &text, &size, reterr);
-        if (!is_stdin)
-                (void)fclose(file);
-        return r < 0 ? r : definition_file_parse(name, text, size, ret, reterr);
+        text = name == path ? slurp_path(path, &size, reterr) : slurp(stdin, name, &size, reterr);
+        return text ? definition_file_parse(name, text, size, ret, reterr) : -EIO;
 }
 
 /* ---- from the daemon ---- */

@@ -222,7 +222,7 @@ int verb_definition(Ctl *ctl, int argc, char **argv) {
         _cleanup_(definition_list_done) DefinitionList l = {};
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
         _cleanup_(definition_done) Definition d = {};
-        const DefinitionRow *row;
+        const DefinitionRow *row = NULL;
         int r;
 
         (void)argc;
@@ -230,8 +230,10 @@ int verb_definition(Ctl *ctl, int argc, char **argv) {
         r = definition_list_get(ctl, &l);
         if (r >= 0)
                 r = definition_list_find(ctl, &l, argv[0], &row);
-        if (r >= 0)
-                r = get_definition(ctl, row->uuid, &m, &d);
+        if (r < 0)
+                return r;
+        assert(row);
+        r = get_definition(ctl, row->uuid, &m, &d);
         if (r < 0)
                 return r;
         if (ctl->out.json == JSON_OFF)

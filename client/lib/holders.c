@@ -212,7 +212,7 @@ int holders_scan(const HolderScope *scope, HolderScan *ret) {
                 qsort(granted.items, granted.n, sizeof(ForeignFd), compare_for_order);
 
         r = directory_open(scope->proc_fd, ".", &proc);
-        while (r >= 0 && (e = readdir(proc))) {
+        while (r >= 0 && proc && (e = readdir(proc))) {
                 unsigned pid;
 
                 if (number_of(e->d_name, &pid) >= 0 && pid > 0 && pid <= INT32_MAX)

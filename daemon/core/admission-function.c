@@ -238,7 +238,10 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 int r;
 
                 r = check_function(view, existing, request, &info, p);
-                if (r >= 0 && !has_group(ret, info->group)) /* the same answer for all of a group */
+                if (r < 0)
+                        return r;
+                assert(info);
+                if (!has_group(ret, info->group)) /* the same answer for all of a group */
                         r = check_group(view, existing, info, requests, n_requests, p);
                 if (r >= 0)
                         r = plan_guest_id(view, existing, ret, info, request, requests, n_requests,
@@ -246,7 +249,6 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 if (r < 0)
                         return r;
 
-                assert(info);
                 f.host_iommu = info->host_iommu;
                 f.group = info->group;
                 f.managed = request->managed;

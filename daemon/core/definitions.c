@@ -140,7 +140,7 @@ int definition_find_readable(const Manager *m, sd_id128_t uuid, Definition **ret
 }
 
 int manager_get_definition(const Manager *m, sd_id128_t uuid, const Definition **ret, Problem *p) {
-        Definition *d;
+        Definition *d = NULL;
         int r;
 
         r = definition_find_readable(m, uuid, &d, p);
@@ -380,12 +380,14 @@ int manager_define_vm(Manager *m, const DefinitionRequest *request, bool replace
 int manager_modify_definition(Manager *m, const DefinitionRequest *changes, OperationAnswer answer,
                               void *userdata, Problem *p) {
         _cleanup_(definition_freep) Definition *made = NULL;
-        Definition *d;
+        Definition *d = NULL;
         int r;
 
         r = definition_find_readable(m, changes->vm.uuid, &d, p);
-        if (r >= 0)
-                r = check_writable(m, d, p);
+        if (r < 0)
+                return r;
+        assert(d);
+        r = check_writable(m, d, p);
         if (r >= 0)
                 r = definition_change(d, changes, &m->config, &made, p);
         if (r >= 0)

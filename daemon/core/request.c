@@ -21,7 +21,7 @@ void vm_request_done(VmRequest *request) {
 int vm_request_copy(const VmRequest *request, VmRequest *ret) {
         int r = 0;
 
-        vm_request_done(ret);
+        assert(!ret->name && !ret->functions);
         ret->uuid = request->uuid;
         ret->uid = request->uid;
         memcpy(ret->tenant, request->tenant, sizeof(ret->tenant));

@@ -44,7 +44,7 @@ typedef struct VmRequest {
 void vm_request_init(VmRequest *request);
 void vm_request_done(VmRequest *request);
 
-/* What of @request is the same at each start, into *ret (initialized): not leash, reservation and prepared context. Returns 0 or
+/* What of @request is the same at each start, into *ret (just initialized): not leash, reservation and prepared context. Returns 0 or
  * -ENOMEM. */
 int vm_request_copy(const VmRequest *request, VmRequest *ret);
 

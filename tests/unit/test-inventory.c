@@ -174,6 +174,22 @@ static void levels_outlast_trouble(void **state) {
         }
 }
 
+/* What says that there is none is believed, also of one that has been opened. */
+static void levels_end_with_the_node(void **state) {
+        static const int errors[] = { -ENOENT, -ENODEV, -ENXIO, -EACCES, -EPERM };
+
+        (void)state;
+        for_each_case(error, errors) {
+                _cleanup_(inventory_freep) Inventory *inv = inventory_of(small_host());
+                HostScan *scan = small_host();
+
+                inventory_set_level(inv, 0, KERNEL_LEVEL_ACCELERATED, "as probed");
+                scan->iommufd_error = *error;
+                assert_ok(inventory_apply(inv, &scan));
+                level_is(inv, 0, KERNEL_LEVEL_NONE, "/dev/iommu");
+        }
+}
+
 /* If it has never been opened, the reason is what there is to tell. */
 static void trouble_at_first(void **state) {
         HostScan *scan = small_host();
@@ -452,6 +468,7 @@ int main(void) {
                 cmocka_unit_test(levels_are_kept),
                 cmocka_unit_test(levels_end_with_iommufd),
                 cmocka_unit_test(levels_outlast_trouble),
+                cmocka_unit_test(levels_end_with_the_node),
                 cmocka_unit_test(trouble_at_first),
                 cmocka_unit_test(best_level),
                 cmocka_unit_test(partial),

@@ -47,6 +47,11 @@ static void rules_are_checked(void **state) {
                   0,
                   "Wanted 1 reservation(s) more for uid 7, which has 2 of the 2 that a user may "
                   "have: use one, or raise MaxReservationsPerUser= of [Manager]" },
+                { { QUOTA_OF_EACH_USER, "Manager", "MaxReservationsPerUser", "reservation(s)",
+                    "host", false, 2, 2, 0, 1, NULL, 7 },
+                  false,
+                  0,
+                  "which has 2 of the 2 that a user may have: release a VM, or raise" },
                 { { QUOTA_OF_VM, "Vm", "MaxPinnedMemory", "pinned memory", "host", true, 3 * GIB,
                     2 * GIB, GIB / 2, 2 * GIB },
                   false,
