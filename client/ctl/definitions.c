@@ -88,7 +88,7 @@ static void list_json(const DefinitionList *l, Output *o) {
 
         for (size_t i = 0; i < l->n; i++) {
                 const DefinitionRow *v = &l->items[i];
-                Doc *x = doc_new_object(), *functions = doc_new_array();
+                Doc *x = doc_new_object();
 
                 doc_add_string(x, "uuid", v->uuid);
                 doc_add_string(x, "name", v->name);
@@ -100,9 +100,7 @@ static void list_json(const DefinitionList *l, Output *o) {
                 doc_add_string(x, "handover", v->handover);
                 doc_add_string(x, "tenant", v->tenant);
                 doc_add_number(x, "memory", v->memory);
-                for (size_t j = 0; j < v->functions.n; j++)
-                        doc_add_string(functions, NULL, v->functions.items[j]);
-                doc_add(x, "functions", functions);
+                doc_add_strings(x, "functions", v->functions.items, v->functions.n);
                 doc_add(array, NULL, x);
         }
         doc_add(d, "definitions", array);

@@ -93,7 +93,7 @@ static void functions_json(const FunctionList *l, Output *o) {
 
         for (size_t i = 0; i < l->n; i++) {
                 const Function *f = &l->items[i];
-                Doc *x = doc_new_object(), *aliases = doc_new_array();
+                Doc *x = doc_new_object();
 
                 doc_add_string(x, "address", f->address);
                 doc_add_string(x, "driver", f->driver);
@@ -112,9 +112,7 @@ static void functions_json(const FunctionList *l, Output *o) {
                 doc_add_string(x, "cdev", strempty(f->cdev));
                 doc_add_string(x, "group_type", strempty(f->group_type));
                 doc_add_string(x, "host_use", strempty(f->host_use));
-                for (size_t k = 0; k < f->aliases.n; k++)
-                        doc_add_string(aliases, NULL, f->aliases.items[k]);
-                doc_add(x, "aliases", aliases);
+                doc_add_strings(x, "aliases", f->aliases.items, f->aliases.n);
                 doc_add(array, NULL, x);
         }
         doc_add(d, "functions", array);

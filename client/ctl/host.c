@@ -70,7 +70,7 @@ static void hosts_json(const HostIommuList *l, Output *o) {
 
         for (size_t i = 0; i < l->n; i++) {
                 const HostIommu *h = &l->items[i];
-                Doc *x = doc_new_object(), *features = doc_new_array();
+                Doc *x = doc_new_object();
 
                 doc_add_string(x, "name", h->name);
                 doc_add_string(x, "vendor", h->vendor);
@@ -79,9 +79,7 @@ static void hosts_json(const HostIommuList *l, Output *o) {
                 doc_add_signed(x, "numa_node", h->numa_node);
                 doc_add_number(x, "efr", h->efr);
                 doc_add_number(x, "efr2", h->efr2);
-                for (size_t k = 0; k < h->features.n; k++)
-                        doc_add_string(features, NULL, h->features.items[k]);
-                doc_add(x, "features", features);
+                doc_add_strings(x, "features", h->features.items, h->features.n);
                 doc_add_string(x, "kernel_level", h->kernel_level);
                 doc_add_string(x, "kernel_level_reason", h->kernel_level_reason);
                 doc_add(x, "resources", resources_to_doc(&h->resources));

@@ -146,7 +146,6 @@ static int verify(Ctl *ctl, Libvirt *lv, const Apply *a) {
 
 static void show_json(Ctl *ctl, const Apply *a) {
         _cleanup_(doc_freep) Doc *d = doc_new();
-        Doc *changes = doc_new_array();
 
         if (!ctl->is_dry_run)
                 doc_add_string(d, "done", ctl->verb);
@@ -157,9 +156,7 @@ static void show_json(Ctl *ctl, const Apply *a) {
         doc_add_bool(d, "dry_run", ctl->is_dry_run);
         doc_add_bool(d, "running", a->subject.libvirt.is_running);
         doc_add_bool(d, "saved", a->subject.libvirt.is_saved);
-        for (size_t i = 0; i < a->changes.n; i++)
-                doc_add_string(changes, NULL, a->changes.sentences[i]);
-        doc_add(d, "changes", changes);
+        doc_add_strings(d, "changes", (const char *const *)a->changes.sentences, a->changes.n);
         doc_add_string(d, "diff", a->diff);
         output_doc(&ctl->out, d);
 }

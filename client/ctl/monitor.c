@@ -47,14 +47,10 @@ static void event_json(const Event *e, const struct timespec *ts, Output *o) {
                 doc_add_string(d, "operation", strempty(e->operation));
         }
         if (e->kernel_level) {
-                Doc *problems = doc_new_array();
-
                 doc_add_string(d, "kernel_level", e->kernel_level);
                 doc_add_number(d, "n_functions", e->n_functions);
                 doc_add_number(d, "n_host_iommus", e->n_host_iommus);
-                for (size_t i = 0; i < e->problems.n; i++)
-                        doc_add_string(problems, NULL, e->problems.items[i]);
-                doc_add(d, "problems", problems);
+                doc_add_strings(d, "problems", e->problems.items, e->problems.n);
         }
         output_doc(o, d);
 }

@@ -88,7 +88,6 @@ int plan_ask(Ctl *ctl, const char *uuid, Plan *ret) {
 
 static void plan_json(const Plan *p, const char *uuid, Output *o) {
         _cleanup_(doc_freep) Doc *d = doc_new();
-        Doc *viommus = doc_new_array();
 
         doc_add_string(d, "uuid", uuid);
         doc_add_bool(d, "admitted", p->is_admitted);
@@ -99,9 +98,7 @@ static void plan_json(const Plan *p, const char *uuid, Output *o) {
         doc_add_string(d, "tier", p->tier);
         doc_add_string(d, "handover", p->handover);
         doc_add(d, "functions", vm_functions_to_doc(&p->functions, "group"));
-        for (size_t i = 0; i < p->viommus.n; i++)
-                doc_add_string(viommus, NULL, p->viommus.items[i]);
-        doc_add(d, "viommus", viommus);
+        doc_add_strings(d, "viommus", p->viommus.items, p->viommus.n);
         doc_add(d, "charges", charges_to_doc(&p->charges));
         output_doc(o, d);
 }

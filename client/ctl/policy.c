@@ -65,11 +65,10 @@ static int policy_check_files(Ctl *ctl, const char *path) {
                 return fail_unreadable(ctl, path, r);
 
         if (d) {
-                Doc *files = doc_new_array();
+                const Policy *policy = config.policy;
 
-                for (size_t i = 0; config.policy && i < config.policy->n_files; i++)
-                        doc_add_string(files, NULL, config.policy->files[i]);
-                doc_add(d, "files", files);
+                doc_add_strings(d, "files", policy ? (const char *const *)policy->files : NULL,
+                                policy ? policy->n_files : 0);
                 doc_add_bool(d, "usable", r >= 0);
                 output_doc(&ctl->out, d);
         }

@@ -172,7 +172,6 @@ static int call_reclaim(Ctl *ctl, const char *uuid, sd_bus_message **ret_reply) 
 
 static void given_up_json(const Ctl *ctl, const GivenUp *g, const char *uuid, Output *o) {
         _cleanup_(doc_freep) Doc *d = doc_new();
-        Doc *functions = doc_new_array();
 
         if (!ctl->is_dry_run)
                 doc_add_string(d, "done", ctl->verb);
@@ -180,9 +179,7 @@ static void given_up_json(const Ctl *ctl, const GivenUp *g, const char *uuid, Ou
         doc_add_bool(d, "dry_run", ctl->is_dry_run);
         doc_add_string(d, "kind", g->kind);
         doc_add_string(d, "reason", g->reason);
-        for (size_t i = 0; i < g->functions.n; i++)
-                doc_add_string(functions, NULL, g->functions.items[i]);
-        doc_add(d, "functions", functions);
+        doc_add_strings(d, "functions", g->functions.items, g->functions.n);
         doc_add(d, "charges", charges_to_doc(&g->charges));
         output_doc(o, d);
 }

@@ -177,16 +177,14 @@ static void list_json(const ReservationList *l, Output *o) {
 
         for (size_t i = 0; i < l->n; i++) {
                 const Reservation *v = &l->items[i];
-                Doc *x = doc_new_object(), *functions = doc_new_array();
+                Doc *x = doc_new_object();
 
                 doc_add_string(x, "id", v->id);
                 doc_add_number(x, "owner_uid", v->owner_uid);
                 doc_add_number(x, "left_usec", v->left_usec);
                 doc_add_string(x, "tier", v->tier);
                 doc_add_string(x, "handover", v->handover);
-                for (size_t j = 0; j < v->functions.n; j++)
-                        doc_add_string(functions, NULL, v->functions.items[j]);
-                doc_add(x, "functions", functions);
+                doc_add_strings(x, "functions", v->functions.items, v->functions.n);
                 doc_add(x, "charges", charges_to_doc(&v->charges));
                 doc_add(array, NULL, x);
         }

@@ -17,7 +17,7 @@
 
 static void status_json(const Status *s, Output *o) {
         _cleanup_(doc_freep) Doc *d = doc_new();
-        Doc *tiers = doc_new_array(), *problems = doc_new_array();
+        Doc *tiers = doc_new_array();
 
         doc_add_string(d, "daemon_version", s->version);
         doc_add_string(d, "kernel", s->kernel);
@@ -39,9 +39,7 @@ static void status_json(const Status *s, Output *o) {
                 doc_add(tiers, NULL, t);
         }
         doc_add(d, "tiers", tiers);
-        for (size_t i = 0; i < s->problems.n; i++)
-                doc_add_string(problems, NULL, s->problems.items[i]);
-        doc_add(d, "problems", problems);
+        doc_add_strings(d, "problems", s->problems.items, s->problems.n);
         doc_add(d, "resources", resources_to_doc(&s->resources));
         output_doc(o, d);
 }

@@ -44,6 +44,14 @@ void doc_add_string(Doc *d, const char *key, const char *s) {
         doc_add(d, key, s ? alloc_check(json_object_new_string(s)) : NULL);
 }
 
+void doc_add_strings(Doc *d, const char *key, const char *const *items, size_t n) {
+        Doc *array = doc_new_array();
+
+        for (size_t i = 0; i < n; i++)
+                doc_add_string(array, NULL, items[i]);
+        doc_add(d, key, array);
+}
+
 void doc_add_bool(Doc *d, const char *key, bool b) {
         doc_add(d, key, alloc_check(json_object_new_boolean(b)));
 }

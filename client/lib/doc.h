@@ -22,6 +22,7 @@ DEFINE_CLEANUP(Doc, doc_free);
  * NULL strings become null. */
 void doc_add(Doc *d, const char *key, Doc *child);
 void doc_add_string(Doc *d, const char *key, const char *s);
+void doc_add_strings(Doc *d, const char *key, const char *const *items, size_t n);
 void doc_add_bool(Doc *d, const char *key, bool b);
 void doc_add_number(Doc *d, const char *key, uint64_t n);
 void doc_add_signed(Doc *d, const char *key, int64_t n);
