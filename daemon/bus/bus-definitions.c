@@ -22,26 +22,33 @@ static Waiting *waiting_new(BusCall *call, sd_id128_t uuid) {
         return waiting;
 }
 
-/* ---- DefineVm, ModifyDefinition ---- */
-
-static void on_written(void *userdata, int r, const Problem *problem) {
+/* Answers with what @type and @value say, or with the failure @r. */
+static void answer(BusCall *call, int r, const Problem *problem, const char *type,
+                   const char *value) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        _cleanup_free_ Waiting *waiting = userdata;
-        BusCall *call = waiting->call;
-        const Definition *d;
-        Problem warning = {};
 
-        d = r < 0 ? NULL : manager_find_definition(call->bus->manager, waiting->uuid);
-        if (d)
-                r = manager_warn_of_definition(call->bus->manager, d, &warning);
         if (r >= 0)
                 r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
-                r = sd_bus_message_append(reply, "s", warning.text);
+                r = sd_bus_message_append(reply, type, value);
         if (r < 0)
                 bus_call_fail(call, r, problem);
         else
                 bus_call_reply(call, reply);
+}
+
+/* ---- DefineVm, ModifyDefinition ---- */
+
+static void on_written(void *userdata, int r, const Problem *problem) {
+        _cleanup_free_ Waiting *waiting = userdata;
+        Manager *m = waiting->call->bus->manager;
+        const Definition *d;
+        Problem warning = {};
+
+        d = r < 0 ? NULL : manager_find_definition(m, waiting->uuid);
+        if (d)
+                r = manager_warn_of_definition(m, d, &warning);
+        answer(waiting->call, r, problem, "s", warning.text);
 }
 
 static int define_vm(BusCall *call) {
@@ -112,18 +119,9 @@ int bus_method_undefine_vm(sd_bus_message *m, void *userdata, sd_bus_error *erro
 /* ---- StartDefinition ---- */
 
 static void on_started(void *userdata, int r, const Problem *problem) {
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_free_ Waiting *waiting = userdata;
-        BusCall *call = waiting->call;
 
-        if (r >= 0)
-                r = sd_bus_message_new_method_return(call->message, &reply);
-        if (r >= 0)
-                r = sd_bus_message_append(reply, "o", BUS_VM_PATH(waiting->uuid));
-        if (r < 0)
-                bus_call_fail(call, r, problem);
-        else
-                bus_call_reply(call, reply);
+        answer(waiting->call, r, problem, "o", BUS_VM_PATH(waiting->uuid));
 }
 
 static int start_definition(BusCall *call) {
