@@ -199,6 +199,13 @@ static bool may_be_automatic(Kernel *k, const VmContext *ctx, uint32_t id) {
                !may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, id);
 }
 
+/* Whether the object @id, whose destruction answered @r, is a leftover. */
+static bool is_left(Kernel *k, const VmContext *except, uint32_t id, int r) {
+        if (r == -EBUSY && except && may_be_automatic(k, except, id))
+                return false;
+        return r < 0 && r != -ENOENT;
+}
+
 /* Destroys all that gives way, but what @except lists (NULL: nothing is excepted). Returns how many objects are left. */
 static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
         /* What is excepted is the daemon's own, and nobody else has been there to leave gaps. */
@@ -214,13 +221,13 @@ static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
                         if (may_exist(k, iommufd, KERNEL_OBJECT_ANY, id))
                                 highest = id;
                 for (uint32_t id = highest; id > 0; id--) {
-                        int r = except && is_listed(except, id)
-                                        ? -ENOENT
-                                        : k->ops->object_destroy(k, iommufd, id);
+                        int r;
 
+                        if (except && is_listed(except, id))
+                                continue;
+                        r = k->ops->object_destroy(k, iommufd, id);
                         n_destroyed += r == 0;
-                        left += r < 0 && r != -ENOENT &&
-                                !(r == -EBUSY && except && may_be_automatic(k, except, id));
+                        left += is_left(k, except, id, r);
                 }
                 if (left == 0 && (gap == widest || is_empty(k, iommufd)))
                         break;
