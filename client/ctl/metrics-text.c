@@ -134,10 +134,11 @@ static void write_vm_counts(const VmRows *l, FILE *f) {
                 }
 }
 
-static void write_functions(const StateCount *counts, size_t n, FILE *f) {
-        family(f, "aviommu_functions", "", "PCI functions of the host by state.");
+static void write_states(const char *name, const char *help, const StateCount *counts, size_t n,
+                         FILE *f) {
+        family(f, name, "", help);
         for (size_t i = 0; i < n; i++) {
-                (void)fputs("aviommu_functions", f);
+                (void)fputs(name, f);
                 label(f, true, "state", counts[i].state);
                 (void)fprintf(f, "} %zu\n", counts[i].n);
         }
@@ -198,7 +199,10 @@ static void write_host(const Metrics *m, FILE *f) {
                s->n_reservations);
         write_tiers(&s->tiers, f);
         write_hosts(m->hosts, f);
-        write_functions(m->functions, m->n_functions, f);
+        write_states("aviommu_functions", "PCI functions of the host by state.", m->functions,
+                     m->n_functions, f);
+        write_states("aviommu_definitions", "Definitions of VMs by state.", m->definitions,
+                     m->n_definitions, f);
         for (size_t k = 0; k < ELEMENTSOF(resource_metrics); k++) {
                 resource_family(&s->resources, k, false, f);
                 resource_family(&s->resources, k, true, f);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "ctl/definition.h"
 #include "lib/alloc.h"
 #include "lib/replace-file.h"
 
@@ -16,7 +17,7 @@ typedef struct Survey {
         VmRows vms;
         ChargeList *charges; /* of each VM; NULL: not asked for */
         sd_bus_message **messages;
-        StateCount functions[6];
+        StateCount functions[6], definitions[5];
 } Survey;
 
 static void survey_done(Survey *s) {
@@ -29,6 +30,11 @@ static void survey_done(Survey *s) {
         status_done(&s->status);
         host_list_done(&s->hosts);
         vm_rows_done(&s->vms);
+}
+
+static void count_state(StateCount *counts, size_t n, const char *state) {
+        for (size_t i = 0; i < n; i++)
+                counts[i].n += streq(counts[i].state, state);
 }
 
 static int count_function(sd_bus_message *m, void *userdata) {
@@ -47,8 +53,7 @@ static int count_function(sd_bus_message *m, void *userdata) {
                 r = sd_bus_message_exit_container(m);
         if (r < 0)
                 return r;
-        for (size_t i = 0; i < ELEMENTSOF(s->functions); i++)
-                s->functions[i].n += streq(s->functions[i].state, state);
+        count_state(s->functions, ELEMENTSOF(s->functions), state);
         return 0;
 }
 
@@ -63,6 +68,21 @@ static int survey_functions(Ctl *ctl, Survey *s) {
         for (size_t i = 0; i < ELEMENTSOF(states); i++)
                 s->functions[i].state = states[i];
         return pages_read(&ctl->client, &pages, count_function, s, &ctl->failure);
+}
+
+static int survey_definitions(Ctl *ctl, Survey *s) {
+        static const char *const states[ELEMENTSOF(s->definitions)] = { "inactive", "active",
+                                                                        "refused", "damaged",
+                                                                        "newer" };
+        _cleanup_(definition_list_done) DefinitionList l = {};
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(states); i++)
+                s->definitions[i].state = states[i];
+        r = definition_list_get(ctl, &l);
+        for (size_t i = 0; i < l.n && r >= 0; i++)
+                count_state(s->definitions, ELEMENTSOF(s->definitions), l.items[i].state);
+        return r;
 }
 
 static int survey_vm_charges(Ctl *ctl, Survey *s) {
@@ -85,6 +105,8 @@ static int survey(Ctl *ctl, Survey *s) {
                 r = survey_hosts(ctl, &s->hosts);
         if (r >= 0)
                 r = survey_functions(ctl, s);
+        if (r >= 0)
+                r = survey_definitions(ctl, s);
         if (r >= 0)
                 r = survey_vms(ctl, &s->vms);
         if (r >= 0 && ctl->per_vm)
@@ -134,7 +156,9 @@ int verb_metrics(Ctl *ctl, int argc, char **argv) {
                                      .vms = &s.vms,
                                      .charges = s.charges,
                                      .functions = s.functions,
-                                     .n_functions = ELEMENTSOF(s.functions) };
+                                     .n_functions = ELEMENTSOF(s.functions),
+                                     .definitions = s.definitions,
+                                     .n_definitions = ELEMENTSOF(s.definitions) };
         q = deliver(ctl, &metrics);
         if (q < 0)
                 return q;

@@ -20,8 +20,8 @@ typedef struct Metrics {
         const HostIommuList *hosts;
         const VmRows *vms;
         const ChargeList *charges; /* of each of @vms; NULL: nothing about single VMs */
-        const StateCount *functions;
-        size_t n_functions;
+        const StateCount *functions, *definitions;
+        size_t n_functions, n_definitions;
 } Metrics;
 
 /* Writes all of it, with the end mark. */
