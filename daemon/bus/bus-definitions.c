@@ -245,14 +245,18 @@ int bus_method_get_definition(sd_bus_message *m, void *userdata, sd_bus_error *e
 
 /* ---- ListDefinitions ---- */
 
-static const char *get_state(const Manager *m, const Definition *d) {
+static bool is_active(const Manager *m, const Definition *d) {
         const Vm *vm = manager_find_vm(m, d->vm.uuid);
 
+        return vm && vm->owner_uid == d->vm.uid;
+}
+
+static const char *get_state(const Manager *m, const Definition *d) {
         if (d->verdict == RECORD_NEWER)
                 return "newer";
         if (d->verdict != RECORD_GOOD)
                 return "damaged";
-        if (vm && vm->owner_uid == d->vm.uid)
+        if (is_active(m, d))
                 return "active";
         return d->reason[0] ? "refused" : "inactive";
 }
@@ -266,7 +270,8 @@ static int append_row(sd_bus_message *m, const Manager *manager, const Definitio
         if (r >= 0)
                 r = sd_bus_message_append(
                         m, "ssubssssst", SD_ID128_TO_UUID_STRING(vm->uuid), strempty(vm->name),
-                        (uint32_t)vm->uid, d->autostart, get_state(manager, d), d->reason,
+                        (uint32_t)vm->uid, d->autostart, get_state(manager, d),
+                        is_active(manager, d) ? "" : d->reason, /* of the start before */
                         good ? vm_tier_to_string(vm->tier) : "",
                         vm->has_handover ? vm_handover_to_string(vm->handover) : "", vm->tenant,
                         vm->memory);

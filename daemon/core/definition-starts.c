@@ -4,7 +4,9 @@
  * Starting what is defined: at boot one after the other, in the order in which they were defined, and whenever somebody asks for one.
  *
  * At boot means once in a boot. What came of a definition's start, or that it was made in this boot, is on record beside the VMs' records,
- * which end with the boot: a daemon that is started again starts nothing twice, and nothing that has been taken down since.
+ * which end with the boot: a daemon that is started again starts nothing twice, and nothing that has been taken down since. Only what was
+ * refused because the host's functions were not yet as it needs them is tried again, when they change: VFs are made and drivers bound by
+ * others, who may come later.
  */
 
 #include <errno.h>
@@ -14,12 +16,16 @@
 
 /* ---- the record of it ---- */
 
+#define AWAITS_FUNCTIONS "functions"
+
 static int write_start(Manager *m, const Definition *d) {
         StartedRecord record = { .refused = d->reason[0] };
         _cleanup_free_ char *body = NULL;
         int r;
 
         memcpy(record.reason, d->reason, sizeof(record.reason));
+        if (d->awaits_functions)
+                (void)strcpy(record.awaits, AWAITS_FUNCTIONS);
         r = started_record_format(&record, &body);
         return r < 0 ? r : record_store(m, RECORD_STARTED, d->vm.uuid, body);
 }
@@ -41,6 +47,7 @@ static void record_start(Manager *m, const Definition *d) {
 
 void definition_changed(Manager *m, Definition *d) {
         d->reason[0] = '\0';
+        d->awaits_functions = d->retry = false;
         if (!d->autostart && !d->started)
                 return;
         d->started = true; /* what is defined now is started at the next boot, or by its user */
@@ -64,9 +71,12 @@ void definition_recover_start(Manager *m, const StateEntry *entry) {
                 return;
         }
         d->started = true; /* also where it cannot be read what came of it */
-        if (entry->verdict == RECORD_GOOD &&
-            started_record_parse(entry->body, entry->body_length, &record) >= 0 && record.refused)
-                memcpy(d->reason, record.reason, sizeof(d->reason));
+        if (entry->verdict != RECORD_GOOD ||
+            started_record_parse(entry->body, entry->body_length, &record) < 0 || !record.refused)
+                return;
+        memcpy(d->reason, record.reason, sizeof(d->reason));
+        /* They may have come while there was no daemon. */
+        d->awaits_functions = d->retry = streq(record.awaits, AWAITS_FUNCTIONS);
 }
 
 /* ---- one start ---- */
@@ -78,6 +88,18 @@ typedef struct Start {
         OperationAnswer answer; /* may be NULL */
         void *userdata;
 } Start;
+
+/* Refusals that end with what becomes of the host's functions, and with nothing that another VM does. */
+static bool awaits_functions(const Problem *problem) {
+        switch (problem->kind) {
+        case PROBLEM_NO_SUCH_FUNCTION:
+        case PROBLEM_FUNCTION_NOT_BOUND:
+        case PROBLEM_GROUP_NOT_WHOLE:
+                return true;
+        default:
+                return false;
+        }
+}
 
 static void say_refused(const Definition *d) {
         char buf[SD_ID128_UUID_STRING_MAX];
@@ -95,15 +117,20 @@ static void say_refused(const Definition *d) {
 static void start_note(const Start *start, int r, const Problem *problem) {
         Manager *m = start->m;
         Definition *d = definition_find(m, start->uuid);
+        char before[sizeof(d->reason)];
 
         /* A daemon that is stopping has not decided anything: the next one will. */
         if (!d || (r < 0 && m->stopping))
                 return;
         d->started = true;
+        memcpy(before, d->reason, sizeof(before));
         (void)snprintf(d->reason, sizeof(d->reason), "%s",
                        r >= 0                               ? ""
                        : problem && problem_is_set(problem) ? problem->text
                                                             : strerror(-r));
+        d->awaits_functions = r < 0 && d->autostart && problem && awaits_functions(problem);
+        if (r < 0 && streq(before, d->reason)) /* tried again, and nothing new */
+                return;
         record_start(m, d);
         if (r < 0 && start->at_boot)
                 say_refused(d);
@@ -162,15 +189,15 @@ int manager_start_definition(Manager *m, sd_id128_t uuid, VmRequest *leash, cons
 
 /* ---- at boot ---- */
 
-/* The next one to be started: of those that are not yet, the one that was defined first. */
+/* The next one to be started: of those that are not yet, or to be tried again, the one that was defined first. */
 static Definition *next_due(const Manager *m) {
         Definition *due = NULL;
 
         for (size_t i = 0; i < m->n_definitions; i++) {
                 Definition *d = m->definitions[i];
 
-                if (d->autostart && !d->started && !d->is_new && d->verdict == RECORD_GOOD &&
-                    (!due || d->number < due->number))
+                if (d->autostart && (!d->started || d->retry) && !d->is_new &&
+                    d->verdict == RECORD_GOOD && (!due || d->number < due->number))
                         due = d;
         }
         return due;
@@ -179,6 +206,7 @@ static Definition *next_due(const Manager *m) {
 static void all_started(Manager *m) {
         void (*done)(void *) = m->autostart_done;
 
+        m->all_started = true;
         m->autostart_done = NULL;
         if (done)
                 done(m->autostart_userdata);
@@ -199,10 +227,12 @@ static void on_due_started(void *userdata, int r, const Problem *problem) {
 static void start_due(Manager *m) {
         Definition *d;
 
+        m->all_started = false;
         while ((d = next_due(m))) {
                 Problem p = {};
 
-                d->started = true;                  /* whatever comes of it */
+                d->started = true; /* whatever comes of it */
+                d->retry = false;
                 if (manager_find_vm(m, d->vm.uuid)) /* the last daemon came so far */
                         record_start(m, d);
                 else if (start(m, d, NULL, true, NULL, on_due_started, m, &p) >= 0)
@@ -230,6 +260,13 @@ int manager_autostart(Manager *m, void (*done)(void *userdata), void *userdata) 
         m->autostart_done = done;
         m->autostart_userdata = userdata;
         return 0;
+}
+
+void definitions_look_again(Manager *m) {
+        for (size_t i = 0; i < m->n_definitions; i++)
+                m->definitions[i]->retry = m->definitions[i]->awaits_functions;
+        if (m->all_started && !m->stopping)
+                start_due(m);
 }
 
 int manager_warn_of_definition(Manager *m, const Definition *d, Problem *ret) {

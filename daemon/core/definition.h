@@ -27,6 +27,8 @@ struct Definition {
         bool started; /* in this boot, or it is not to be: the next start is its user's */
         char reason
                 [DEFINITION_REASON_SIZE]; /* why it was refused when it was started last; "": it was not */
+        bool awaits_functions;            /* it was refused at boot for what may be there yet */
+        bool retry;                       /* and is to be tried again */
 
         bool is_new;      /* not on file yet */
         bool busy;        /* its file is being written or removed */

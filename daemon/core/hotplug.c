@@ -70,6 +70,7 @@ static void rescan_done(Job *job) {
                 if (m->observer.host_changed)
                         m->observer.host_changed(m->observer.userdata);
                 manager_notify_capacity(m);
+                definitions_look_again(m);
         } else if (!m->stopping && !m->rescan_failing)
                 log_event(LOG_WARNING, MESSAGE_HOST_UNREAD, NULL,
                           "Cannot read the host's functions anew, trying again: %s", strerror(-r));

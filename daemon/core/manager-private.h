@@ -103,6 +103,9 @@ int definition_find_readable(const Manager *m, sd_id128_t uuid, Definition **ret
  * boot. */
 void definition_changed(Manager *m, Definition *definition);
 
+/* The host's functions may be others: what waits for some is tried again. */
+void definitions_look_again(Manager *m);
+
 /* It is gone: so is the record of its starts. */
 void definition_forget_start(Manager *m, const Definition *definition);
 

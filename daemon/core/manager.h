@@ -122,6 +122,7 @@ struct Manager {
         size_t n_definitions;
         uint64_t definition_number; /* the largest that a definition has had */
         sd_event_source *autostart;
+        bool all_started;                       /* what was due to be started at boot has been */
         void (*autostart_done)(void *userdata); /* NULL: it has been, or is not wanted */
         void *autostart_userdata;
 

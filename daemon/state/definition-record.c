@@ -55,6 +55,7 @@ int definition_record_parse(const char *text, size_t length, DefinitionRecord *r
 static const JsonField started_fields[] = {
         JSON_FIELD(StartedRecord, refused),
         JSON_FIELD(StartedRecord, reason),
+        JSON_FIELD_OPTIONAL(StartedRecord, awaits),
 };
 
 static const JsonTable started_table = JSON_TABLE(StartedRecord, started_fields);

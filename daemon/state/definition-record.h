@@ -46,6 +46,8 @@ int definition_record_parse(const char *text, size_t length, DefinitionRecord *r
 typedef struct StartedRecord {
         bool refused;
         char reason[RECORD_REASON_SIZE]; /* why it was refused */
+        char awaits
+                [RECORD_WORD_SIZE]; /* "functions": to be tried again when they change; "": not */
 } StartedRecord;
 
 /* Returns 0 or -ENOMEM. */

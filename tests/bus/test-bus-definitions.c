@@ -383,6 +383,73 @@ static void test_boot(void **state) {
         assert_clean(f);
 }
 
+static PciFunctionInfo find_function(Fixture *f, const char *function) {
+        const PciAddress address = address_of(function);
+        PciFunctionInfo info;
+        HostScan *scan;
+
+        assert_int_equal(f->kernel->ops->scan(f->kernel, &address, 1, &scan), 0);
+        assert_true(scan->n_functions > 0);
+        info = scan->functions[0];
+        host_scan_free(scan);
+        assert_true(pci_address_equal(&info.address, &address));
+        return info;
+}
+
+static bool is_refused_for(Fixture *f, const char *uuid, const char *part) {
+        _cleanup_free_ char *list = ask_text(f, NULL, "Manager", "ListDefinitions", "su", "",
+                                             UINT32_C(100));
+        const char *row = strstr(list, uuid);
+
+        return row && strstr(row, part);
+}
+
+/* VFs are made and drivers bound by others, who may come later than the daemon. What another VM takes is no such thing. */
+static void test_late_functions(void **state) {
+        Fixture *f = *state;
+        const char *vf = uuid_of(1), *unbound = uuid_of(2), *taken = uuid_of(3);
+        const PciAddress disk = address_of(DISK);
+        PciFunctionInfo nic;
+
+        define(f, vf, NIC, true);
+        define(f, unbound, DISK, true);
+        define(f, taken, NIC, true);
+        nic = find_function(f, NIC);
+        run_ok(f, SIMULATION_PATH, "Simulation", "Unplug", "s", NIC);
+        run_ok(f, SIMULATION_PATH, "Simulation", "SetDriver", "ss", DISK, "nvme");
+        reboot(f);
+        wait_until(f, access(file_of(f, "run", "started", taken), F_OK) == 0);
+        assert_state(f, vf, "refused", NIC);
+        assert_state(f, unbound, "refused", DISK);
+        assert_state(f, taken, "refused", "no PCI function");
+
+        assert_int_equal(sim_plug(f->kernel, &nic), 0);
+        wait_until(f, vm_count(f) == 1);
+        assert_state(f, vf, "active", "");
+        wait_until(f, is_refused_for(f, taken, vf));
+        assert_state(f, unbound, "refused", DISK);
+
+        /* Also while there was no daemon. */
+        fixture_kill_daemon(f);
+        assert_int_equal(sim_set_driver(f->kernel, &disk, "vfio-pci"), 0);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        wait_until(f, vm_count(f) == 2);
+        assert_state(f, unbound, "active", "");
+
+        /* Nor is what has been taken down made again, nor what was refused for another's sake. */
+        vm_destroy_ok(f, vf);
+        vm_destroy_ok(f, unbound);
+        run_ok(f, SIMULATION_PATH, "Simulation", "Unplug", "s", DISK);
+        run_ok(f, SIMULATION_PATH, "Simulation", "Plug", "s", DISK);
+        fixture_restart(f);
+        fixture_serve_for(f, UINT64_C(500000));
+        assert_int_equal(vm_count(f), 0);
+        assert_state(f, vf, "inactive", "");
+        assert_state(f, taken, "refused", vf);
+        assert_clean(f);
+}
+
 /* The daemon dies while it starts them: the next one goes on where it was. */
 static void test_boot_cut_short(void **state) {
         Fixture *f = *state;
@@ -630,12 +697,19 @@ static void test_another_user(void **state) {
 
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
-                DEFINITION_TEST(test_life),           DEFINITION_TEST(test_pages),
-                DEFINITION_TEST(test_refused),        DEFINITION_TEST(test_started),
-                DEFINITION_TEST(test_gone_function),  DEFINITION_TEST(test_boot),
-                DEFINITION_TEST(test_boot_cut_short), DEFINITION_TEST(test_ready),
-                DEFINITION_TEST(test_unreadable),     BUS_TEST(test_no_folder),
-                DEFINITION_TEST(test_at_once),        DEFINITION_TEST(test_another_user),
+                DEFINITION_TEST(test_life),
+                DEFINITION_TEST(test_pages),
+                DEFINITION_TEST(test_refused),
+                DEFINITION_TEST(test_started),
+                DEFINITION_TEST(test_gone_function),
+                DEFINITION_TEST(test_boot),
+                DEFINITION_TEST(test_late_functions),
+                DEFINITION_TEST(test_boot_cut_short),
+                DEFINITION_TEST(test_ready),
+                DEFINITION_TEST(test_unreadable),
+                BUS_TEST(test_no_folder),
+                DEFINITION_TEST(test_at_once),
+                DEFINITION_TEST(test_another_user),
                 DEFINITION_TEST(test_no_room), /* last: it changes the mounts */
         };
 

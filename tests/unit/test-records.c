@@ -142,7 +142,8 @@ static DefinitionRecord definition(void) {
 }
 
 static const StartedRecord started = { .refused = true,
-                                       .reason = "There is no function 0000:99:00.0 here." };
+                                       .reason = "There is no function 0000:99:00.0 here.",
+                                       .awaits = "functions" };
 
 /* Formats a record of any kind, and parses it and formats it again: NULL if it is refused. */
 typedef struct Kind {
