@@ -109,7 +109,7 @@ static const char *function_state(const PciFunctionInfo *f, const Claim *claim) 
                 return "reserved";
         if (claim)
                 return "assigned";
-        if (pci_function_is_on_vfio(f))
+        if (pci_function_has_vfio_driver(f))
                 return "idle";
         return f->driver[0] ? "host" : "unbound";
 }

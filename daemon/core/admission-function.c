@@ -23,7 +23,7 @@ static int check_driver(const PciFunctionInfo *info, const FunctionRequest *requ
         }
         if (pci_function_is_on_vfio(info))
                 return 0;
-        if (strncmp(info->driver, "vfio", 4) == 0) {
+        if (pci_function_has_vfio_driver(info)) {
                 if (handover == HANDOVER_NONE)
                         return 0;
                 return problem_set(p, PROBLEM_FUNCTION_NOT_BOUND,

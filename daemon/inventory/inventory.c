@@ -198,3 +198,7 @@ KernelLevel inventory_best_level(const Inventory *inv) {
 bool pci_function_is_on_vfio(const PciFunctionInfo *function) {
         return function->cdev != KERNEL_NONE;
 }
+
+bool pci_function_has_vfio_driver(const PciFunctionInfo *function) {
+        return strncmp(function->driver, "vfio", 4) == 0;
+}

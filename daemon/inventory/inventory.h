@@ -53,6 +53,9 @@ KernelLevel inventory_best_level(const Inventory *inv);
 /* Whether a function is on a vfio driver with a device node, so that it can be bound to an iommufd. */
 bool pci_function_is_on_vfio(const PciFunctionInfo *function);
 
+/* Whether it is on a vfio driver, with a device node or without. */
+bool pci_function_has_vfio_driver(const PciFunctionInfo *function);
+
 /* The sentences that say what this host lacks, in a NULL-terminated array that the caller frees with
  * inventory_problems_free(). Returns 0 or -ENOMEM. */
 int inventory_describe_problems(const Inventory *inv, char ***ret);

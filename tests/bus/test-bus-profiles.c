@@ -90,6 +90,10 @@ static void test_no_iommufd(void **state) {
         run_fails(f, "KernelRefused", NULL, "Manager", "PrepareContext", "s", uuid_of(1));
         WORKS(f, .tier = "emulated", .handover = "none", .functions = NIC);
         WORKS(f, .tier = "virtio", .handover = "none", .functions = NIC);
+        assert_says(ask_text(f, NULL, "Manager", "ListFunctions", "su", "", UINT32_C(1000)),
+                    "(\"" NIC "\", \"vfio-pci\", \"ivhd0\"");
+        assert_says(ask_text(f, NULL, "Manager", "ListFunctions", "su", "", UINT32_C(1000)),
+                    "\"idle\"");
 }
 
 static void test_no_functions(void **state) {

@@ -149,6 +149,8 @@ static void test_function(void **state) {
         tree_put(t, "511:3\n", "sys/bus/pci/devices/0000:01:00.0/vfio-dev/vfio3/dev");
         tree_add_function(t, "pci0000:00/0000:00:01.1", "0000:02:10.1", "0x020000\n");
         tree_link(t, "../0000:01:00.0", "sys/bus/pci/devices/0000:02:10.1/physfn");
+        /* What a kernel without CONFIG_VFIO_DEVICE_CDEV has. */
+        tree_mkdir(t, "sys/bus/pci/devices/0000:02:10.1/vfio-dev/vfio4");
 
         scan = tree_scan(t, NULL, 0);
         assert_int_equal(scan->n_functions, 4);

@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "base/fd-util.h"
@@ -154,9 +155,22 @@ int sysfs_read_cdev(int dir_fd, uint32_t *ret) {
                 return sysfs_error_is_trouble(r) ? r : 0;
         assert(d);
         errno = 0;
-        while ((e = readdir(d)))
-                if (parse_numbered_name(e->d_name, "vfio", ret) >= 0)
+        while ((e = readdir(d))) {
+                char dev[sizeof("vfio/dev") + NAME_MAX];
+                uint32_t n;
+
+                if (parse_numbered_name(e->d_name, "vfio", &n) < 0)
+                        continue;
+                /* The folder is there without CONFIG_VFIO_DEVICE_CDEV too, of a device without a number. */
+                (void)snprintf(dev, sizeof(dev), "%s/dev", e->d_name);
+                if (faccessat(dirfd(d), dev, F_OK, 0) >= 0) {
+                        *ret = n;
                         return 0;
+                }
+                if (sysfs_error_is_trouble(-errno))
+                        return -errno;
+                errno = 0;
+        }
         return sysfs_error_is_trouble(-errno) ? -errno : 0;
 }
 
