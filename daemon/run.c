@@ -93,8 +93,14 @@ static void log_problems(const Manager *m) {
 }
 
 static const char *why_not_folder(int r) {
-        return r == -EPERM ? "It has to be the daemon's own user's and closed to others (mode 0700)"
-                           : strerror(-r);
+        switch (r) {
+        case -EPERM:
+                return "It has to be the daemon's own user's and closed to others (mode 0700)";
+        case -EBUSY:
+                return "Another aviommud uses it";
+        default:
+                return strerror(-r);
+        }
 }
 
 /* Definitions are worth less than the VMs there are: without their folder the daemon runs all the same. */
@@ -212,6 +218,7 @@ int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, cons
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         Manager *manager = NULL;
         Bus bus = {};
+        bool on_bus;
         int r;
 
         open_definitions(folders->definitions, &ground);
@@ -228,7 +235,8 @@ int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, cons
         }
 
         r = bus_start(&bus, manager, address, extra);
-        if (r < 0)
+        on_bus = r >= 0;
+        if (!on_bus)
                 log_event(LOG_ERR, MESSAGE_START_FAILED, &(LogFields){ .reason = strerror(-r) },
                           "Cannot get on the bus as %s: %s", BUS_NAME, strerror(-r));
         else
@@ -237,5 +245,7 @@ int run(Kernel *kernel, const ConfigSource *source, const Folders *folders, cons
         bus.stopping = true;
         manager_free(manager); /* answers what is open, so before the bus goes */
         bus_stop(&bus);
+        if (!on_bus)
+                pause_before_next(r);
         return r;
 }

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,6 +89,9 @@ static int store_open(const char *path, bool lasting, StateStore **ret) {
         store->uid = geteuid();
         if (st.st_uid != store->uid || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
                 return -EPERM;
+        /* A second daemon would take the first one's VMs for its own, and let go of them. */
+        if (flock(store->fd, LOCK_EX | LOCK_NB) < 0)
+                return errno == EWOULDBLOCK ? -EBUSY : -errno;
 
         *ret = TAKE_PTR(store);
         return 0;

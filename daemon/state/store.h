@@ -47,9 +47,9 @@ const char *record_kind_to_string(RecordKind kind);
 
 typedef struct StateStore StateStore;
 
-/* Opens the directory, which must exist, be the caller's own and closed to others (0700); makes
+/* Opens the directory, which must exist, be the caller's own and closed to others (0700), and keeps it from others until it is freed; makes
  * damaged/ when it is first needed.
- * Returns 0, -ENOENT, -ENOTDIR, -EPERM (another's, or open to others), or what opening gave. */
+ * Returns 0, -ENOENT, -ENOTDIR, -EPERM (another's, or open to others), -EBUSY (it is open already), or what opening gave. */
 int state_store_open(const char *path, StateStore **ret);
 
 /* The same for a lasting store. */

@@ -145,6 +145,18 @@ static void opening(void **state) {
         assert_null(state_store_free(open_store()));
 }
 
+/* Two daemons would each take the other's VMs for their own. */
+static void one_at_a_time(void **state) {
+        StateStore *store = open_store(), *other = NULL;
+
+        (void)state;
+        assert_error(state_store_open(directory, &other), EBUSY);
+        assert_error(state_store_open_lasting(directory, &other), EBUSY);
+        assert_null(other);
+        state_store_free(store);
+        state_store_free(open_lasting());
+}
+
 static void kinds(void **state) {
         (void)state;
         assert_string_equal(record_kind_to_string(RECORD_VM), "vm");
@@ -222,7 +234,7 @@ static void sync_reset(size_t failing) {
 
 /* First the file, then its name; where that fails it is said, and the old one stays if the file was not good. */
 static void lasting_records_are_on_the_disk(void **state) {
-        _cleanup_(state_store_freep) StateStore *store = open_lasting(), *of_boot = open_store();
+        _cleanup_(state_store_freep) StateStore *store = open_lasting(), *of_boot = NULL;
 
         (void)state;
         sync_reset(0);
@@ -230,10 +242,14 @@ static void lasting_records_are_on_the_disk(void **state) {
         assert_string_equal(synchronized, "fd");
         assert_ok(state_store_remove(store, RECORD_DEFINITION, A));
         assert_string_equal(synchronized, "fdd");
+        state_store_free(TAKE_PTR(store));
+        of_boot = open_store();
         assert_ok(state_store_write(of_boot, RECORD_VM, A, "{}"));
         assert_ok(state_store_remove(of_boot, RECORD_VM, A));
         assert_string_equal(synchronized, "fdd");
+        state_store_free(TAKE_PTR(of_boot));
 
+        store = open_lasting();
         assert_ok(state_store_write(store, RECORD_DEFINITION, A, "{}"));
         sync_reset(1);
         assert_error(state_store_write(store, RECORD_DEFINITION, A, "{\"a\":1}"), EIO);
@@ -263,11 +279,14 @@ static void lasting_records(void **state) {
         state_store_free(TAKE_PTR(store));
         store = open_lasting();
         assert_only(store, RECORD_DEFINITION, A, "{\"a\":12}");
+        state_store_free(TAKE_PTR(store));
         of_boot = open_store();
         assert_only_verdict(of_boot, RECORD_OTHER_BOOT);
 
         /* And the other way round. */
         assert_ok(state_store_write(of_boot, RECORD_DEFINITION, A, "{}"));
+        state_store_free(TAKE_PTR(of_boot));
+        store = open_lasting();
         read_store(store, &seen);
         assert_int_equal(seen.n, 1);
         assert_int_equal(seen.entries[0].verdict, RECORD_OTHER_BOOT);
@@ -706,6 +725,7 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         const struct CMUnitTest tests[] = {
                 TEST(opening),
+                TEST(one_at_a_time),
                 TEST(kinds),
                 TEST(records_come_back),
                 TEST(lasting_records),
