@@ -11,9 +11,10 @@
 #define KNOWN_MAX           4096                /* callers who are remembered */
 
 /* How many questions may be with polkit at once. Each keeps its message and the descriptors in it, and a user whose own agent
- * is asked can keep it as long as he likes: so no user gets all of them, over however many connections. */
-#define ASKING_MAX          512
-#define ASKING_PER_USER_MAX 64
+ * is asked can keep it as long as he likes: so no user gets all of them, over however many connections. dbus-daemon lets a
+ * connection wait for 128 replies (max_replies_per_connection), and refuses what is more. */
+#define ASKING_MAX          112
+#define ASKING_PER_USER_MAX 16
 
 typedef struct Known {
         char *name;

@@ -150,8 +150,7 @@ static void start_bus(Fixture *f) {
                         "</listen><auth>EXTERNAL</auth><policy context=\"default\">"
                         "<allow user=\"*\"/><allow own=\"*\"/><allow send_destination=\"*\"/>"
                         "<allow send_type=\"*\"/><allow receive_type=\"*\"/></policy>"
-                        "<limit name=\"max_connections_per_user\">1024</limit>"
-                        "<limit name=\"max_replies_per_connection\">4096</limit></busconfig>\n",
+                        "<limit name=\"max_connections_per_user\">1024</limit></busconfig>\n",
                         path);
                 (void)snprintf(config, sizeof(config), "--config-file=%s", path);
                 f->bus_pid = spawn((const char *[]){ "dbus-daemon", config, "--nofork",

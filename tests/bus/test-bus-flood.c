@@ -28,8 +28,8 @@
 #define ANSWER_USEC_MAX  UINT64_C(2000000)
 #define SAMPLES_MAX      4096
 #define ANSWER_BYTES_MAX ((size_t)1024 * 1024)
-#define ASKING_PER_USER  64 /* as in daemon/policy/authz.c */
-#define ASKING           512
+#define ASKING_PER_USER  16 /* as in daemon/policy/authz.c */
+#define ASKING           112
 
 /* What the daemon may keep of the memory that it took meanwhile: an allocator gives back what it can. AddressSanitizer's has
  * red zones and a quarantine, which CMakeLists.txt keeps small. */
