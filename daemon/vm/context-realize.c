@@ -65,6 +65,16 @@ static int bind_cdev(Kernel *k, const VmContext *ctx, ContextFunction *f) {
         }
 }
 
+/* The kernel gives an id out again at once, so whatever was listed under the one of @bound has been closed by its VMM. */
+static void forget_closed(VmContext *ctx, const ContextFunction *bound) {
+        for (size_t i = 0; i < ctx->n_functions; i++) {
+                ContextFunction *f = ctx->functions + i;
+
+                if (f != bound && f->device_id == bound->device_id)
+                        f->device_id = 0;
+        }
+}
+
 static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Problem *p) {
         const char *address = PCI_ADDRESS_STRING(&f->address);
         int r;
@@ -79,6 +89,7 @@ static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Proble
                 r = bind_cdev(k, ctx, f);
                 if (r < 0)
                         return kernel_refusal(p, STEP_BIND, address, r);
+                forget_closed(ctx, f);
 
                 /* A function that cannot tell is served all the same; its removal then waits for the VM's end. */
                 if (f->unplug_fd >= 0)
@@ -178,7 +189,7 @@ static int realize_vdevice(Kernel *k, VmContext *ctx, ContextFunction *f, Proble
         const ContextViommu *v = context_find_viommu(ctx, f->host_iommu);
         int r;
 
-        if (!v || f->vdevice_id != 0)
+        if (!v || f->vdevice_id != 0 || f->device_id == 0) /* 0: its VMM has closed it */
                 return 0;
 
         r = k->ops->vdevice_alloc(k, ctx->iommufd, v->viommu_id, f->device_id, f->guest_id,

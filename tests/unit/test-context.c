@@ -730,6 +730,50 @@ static void handed_over(void **state) {
         context_done(&ctx);
 }
 
+/* A VMM closes a function before anybody detaches it, and the next one to come gets its id. */
+static void id_is_given_out_again(void **state) {
+        const PciAddress other = address(OTHER_FN), next = address("0000:04:00.0");
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx = shared_context(k, shapes + 1);
+        int theirs[2];
+        uint32_t id = ctx.functions[0].device_id;
+        Problem p = {};
+
+        (void)state;
+        for (unsigned i = 0; i < 2; i++) {
+                theirs[i] = TAKE_FD(ctx.functions[i].cdev);
+                ctx.functions[i].unplug_fd = fd_close(ctx.functions[i].unplug_fd);
+                ctx.functions[i].handed_over = true;
+        }
+        fd_close(theirs[0]);
+        assert_ok(context_add_function(&ctx, &(ContextFunction){ .address = next,
+                                                                 .guest_id = { 0x300 },
+                                                                 .cdev = -1,
+                                                                 .unplug_fd = -1 }));
+        assert_ok(context_realize(k, &ctx, NULL, &p));
+        assert_int_equal(ctx.functions[2].device_id, id);
+        assert_int_equal(ctx.functions[0].device_id, 0);
+        assert_int_not_equal(ctx.functions[1].device_id, 0);
+
+        /* Nothing is made for the one that has gone, neither by its own id nor by another's. */
+        assert_ok(context_unrealize_viommu(k, &ctx, ctx.viommus, &p));
+        assert_ok(context_realize(k, &ctx, NULL, &p));
+        assert_int_equal(ctx.functions[0].vdevice_id, 0);
+        assert_true(ctx.functions[1].vdevice_id != 0 && ctx.functions[2].vdevice_id != 0);
+
+        /* And it can be detached. */
+        assert_ok(context_unrealize_function(k, &ctx, ctx.functions, &p));
+        context_remove_function(&ctx, 0);
+        assert_int_not_equal(context_find_function(&ctx, &next)->cdev, -1);
+        assert_error(context_unrealize_function(k, &ctx, context_find_function(&ctx, &other), &p),
+                     EBUSY);
+
+        fd_close(theirs[1]);
+        assert_ok(context_teardown(k, &ctx, &p));
+        assert_nothing_left(k, "given out again", 0);
+        context_done(&ctx);
+}
+
 /* ---- what a kernel says ---- */
 
 static void refusals_of_the_kernel(void **state) {
@@ -1029,6 +1073,7 @@ int main(void) {
                 cmocka_unit_test(viommu_that_nobody_wants),
                 cmocka_unit_test(nobody_else_has_it),
                 cmocka_unit_test(handed_over),
+                cmocka_unit_test(id_is_given_out_again),
                 cmocka_unit_test(refusals_of_the_kernel),
                 cmocka_unit_test(both_sizes_of_user_data),
                 cmocka_unit_test(node_belongs_to_root_for_a_moment),
