@@ -175,10 +175,14 @@ static void leash_set(Operation *op) {
 
         if (op->result < 0)
                 return;
-        r = leash_set_pidfd(&vm->leash, op->leash_pidfd);
-        if (r < 0) { /* it has ended meanwhile: the VM keeps the leash that it has */
+        /* Also when the leash before it has ended meanwhile: the VM goes, and nobody is to count on it. */
+        r = atomic_load(&op->cancelled)
+                    ? problem_set(&op->problem, PROBLEM_CANCELLED,
+                                  "The operation was cancelled; the leash has not been set.")
+                    : leash_problem(leash_set_pidfd(&vm->leash, op->leash_pidfd), &op->problem);
+        if (r < 0) { /* the VM keeps the leash that it has */
                 unstore_submit(unstore, vm->manager, op->leash_stored);
-                op->result = leash_problem(r, &op->problem);
+                op->result = r;
                 return;
         }
         unstore_submit(unstore, vm->manager, vm->leash_stored);
