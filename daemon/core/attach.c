@@ -4,6 +4,7 @@
 
 #include <errno.h>
 
+#include "base/fd-util.h"
 #include "core/manager-private.h"
 #include "vm/context-store.h"
 
@@ -71,6 +72,10 @@ static int attach_undo(Operation *op, Kernel *k) {
 
                 f->pending = false;
                 f->draining = true;
+                if (!op->ran) { /* asking whether it has been let go of would bind it */
+                        f->unplug_fd = fd_close(f->unplug_fd);
+                        continue;
+                }
                 RET_GATHER(r, context_unstore_function(op->vm->manager->fdstore, f, NULL));
                 RET_GATHER(r, context_unrealize_function(k, work, f, NULL));
         }

@@ -108,6 +108,8 @@ static int undo(Operation *op, Kernel *k) {
                 op->work.iommufd_stored = 0;
                 op->work.shared = false;
         }
+        if (!op->ran)
+                return 0;
         r = descriptor_unstore(fdstore, &op->leash_stored, NULL);
         q = context_unstore(fdstore, &op->work, NULL);
         RET_GATHER(r, q);

@@ -120,7 +120,7 @@ static int confirm_run(Operation *op, Kernel *k, Problem *p) {
 static int confirm_undo(Operation *op, Kernel *k) {
         (void)k;
         op->work.confirming = false;
-        return context_store(op->vm->manager->fdstore, &op->work, -1, NULL, NULL);
+        return op->ran ? context_store(op->vm->manager->fdstore, &op->work, -1, NULL, NULL) : 0;
 }
 
 int vm_confirm_context(Vm *vm, const char *caller, OperationAnswer answer, void *userdata,
@@ -192,7 +192,7 @@ static void leash_set(Operation *op) {
 
 static int leash_undo(Operation *op, Kernel *k) {
         (void)k;
-        return descriptor_unstore(op->vm->manager->fdstore, &op->leash_stored, NULL);
+        return op->ran ? descriptor_unstore(op->vm->manager->fdstore, &op->leash_stored, NULL) : 0;
 }
 
 static void leash_forget(Operation *op) {

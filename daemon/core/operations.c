@@ -75,7 +75,7 @@ static void operation_undo(Operation *op, int r) {
                 workers_submit(op->vm->manager->workers, &op->job);
                 return;
         }
-        if (op->undo) /* nothing in the kernel, so nothing to wait for */
+        if (op->undo) /* nothing has been asked for, so it asks nobody */
                 on_undo(&op->job);
         on_undo_done(&op->job);
 }

@@ -9,7 +9,8 @@
  *      (loop)            the intent goes on record
  *      run (worker)      asks the kernel; then what is new in op->work goes into the fd store
  *      (loop)            the result of what grants something goes on record
- *      undo (worker)     only when one of these three has failed: takes back what decide added to op->work
+ *      undo (worker)     only when one of these three has failed: takes back what decide added to op->work. When run has not
+ *                        begun (op->ran), it comes on the loop, and asks neither the kernel nor the service manager
  *      done (loop)       op->work has become the VM's context; settles charges and state, and answers
  *      (loop)            the VM goes on record as it is now
  *
