@@ -95,6 +95,7 @@ static bool awaits_functions(const Problem *problem) {
         case PROBLEM_NO_SUCH_FUNCTION:
         case PROBLEM_FUNCTION_NOT_BOUND:
         case PROBLEM_GROUP_NOT_WHOLE:
+        case PROBLEM_LEVEL_UNKNOWN: /* no function was there to find it out with */
                 return true;
         default:
                 return false;

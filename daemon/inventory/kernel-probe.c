@@ -62,7 +62,7 @@ int kernel_probe(Kernel *k, const PciAddress *function, const uint8_t *vf_token,
 
         p.open = k->ops->iommufd_open(k, &iommufd);
         if (p.open == 0)
-                p.open = k->ops->cdev_open(k, function, &cdev);
+                p.open = kernel_open_cdev(k, function, &cdev);
         if (p.open == 0)
                 p.bind = k->ops->cdev_bind(k, cdev, iommufd, vf_token, &device_id);
         if (p.open == 0 && p.bind == 0)

@@ -235,6 +235,10 @@ struct Kernel {
         const KernelOps *ops;
 };
 
+/* As ops->cdev_open. A node that has just appeared belongs to root until udev has given it to the daemon's user: that is waited for, a second at
+ * most. */
+int kernel_open_cdev(Kernel *k, const PciAddress *function, int *ret_cdev);
+
 static inline Kernel *kernel_free(Kernel *k) {
         if (k)
                 k->ops->free(k);

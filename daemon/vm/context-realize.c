@@ -10,7 +10,6 @@
 #include "vm/context.h"
 #include "vm/kernel-refusal.h"
 
-#define CDEV_OPEN_TRIES     20
 #define BIND_PAUSE_MAX_NSEC 64000000 /* an eighth of a second in all */
 
 static const char *iommu_subject(uint32_t index, char buf[static 16]) {
@@ -37,20 +36,6 @@ static int realize_base(Kernel *k, VmContext *ctx, Problem *p) {
                         return kernel_refusal(p, STEP_IOAS_ALLOC, "the VM", r);
         }
         return 0;
-}
-
-/* A node that has just appeared belongs to root until udev has given it to the daemon's user. */
-static int open_cdev(Kernel *k, ContextFunction *f) {
-        const struct timespec pause = { .tv_nsec = 50000000 };
-        int r;
-
-        for (unsigned i = 0; i < CDEV_OPEN_TRIES; i++) {
-                r = k->ops->cdev_open(k, &f->address, &f->cdev);
-                if (r != -EACCES)
-                        return r;
-                (void)nanosleep(&pause, NULL);
-        }
-        return r;
 }
 
 /* One whose last holder has just let go may be closed only in a moment: the service manager closes what it kept in its own time. */
@@ -80,7 +65,7 @@ static int realize_binding(Kernel *k, VmContext *ctx, ContextFunction *f, Proble
         int r;
 
         if (f->cdev < 0) {
-                r = open_cdev(k, f);
+                r = kernel_open_cdev(k, &f->address, &f->cdev);
                 if (r < 0)
                         return kernel_refusal(p, STEP_CDEV_OPEN, address, r);
         }

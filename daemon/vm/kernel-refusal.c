@@ -38,7 +38,7 @@ static const struct Meaning {
         { STEP_CDEV_OPEN, ENOENT, PROBLEM_FUNCTION_NOT_BOUND,
           "%s has no VFIO device node: bind it to vfio-pci, for instance with 'driverctl "
           "set-override'." },
-        { STEP_CDEV_OPEN, EACCES, PROBLEM_KERNEL,
+        { STEP_CDEV_OPEN, EACCES, PROBLEM_FUNCTION_NOT_BOUND,
           "The daemon may not open the VFIO device node of %s: let its user own it (udev rule "
           "60-aviommu)." },
         { STEP_BIND, EPERM, PROBLEM_FUNCTION_IN_USE,
