@@ -60,8 +60,15 @@ void records_try_again(Manager *m) {
                                                  RECORD_RETRY_USEC, 0, on_record_timer, m);
 }
 
+/* What has the name of a record and is a folder is no record, and would never be removed. */
+static int remove_record(Manager *m, RecordKind kind, sd_id128_t id) {
+        int r = state_store_remove(m->records, kind, id);
+
+        return r == -EISDIR ? state_store_set_aside(m->records, kind, id) : r;
+}
+
 void record_forget(Manager *m, RecordKind kind, sd_id128_t id) {
-        int r = m->records ? state_store_remove(m->records, kind, id) : 0;
+        int r = m->records ? remove_record(m, kind, id) : 0;
         StaleRecord *grown;
 
         if (r >= 0)
@@ -86,7 +93,7 @@ static void unstale(Manager *m, RecordKind kind, sd_id128_t id) {
 
 static void remove_stale(Manager *m) {
         for (size_t i = m->n_stale; i-- > 0;)
-                if (state_store_remove(m->records, m->stale[i].kind, m->stale[i].id) >= 0)
+                if (remove_record(m, m->stale[i].kind, m->stale[i].id) >= 0)
                         m->stale[i] = m->stale[--m->n_stale];
         if (m->n_stale > 0)
                 records_try_again(m);
@@ -165,6 +172,16 @@ int record_result(Operation *op) {
         return record_refuse(m, record_write(&snapshot, &vm->recorded), &op->problem);
 }
 
+/* An operation in flight has written down what it is about, and what is known here would take that away: the VM is written when it ends. */
+static void record_again(Vm *vm) {
+        if (!vm->unrecorded)
+                return;
+        if (vm->operation)
+                records_try_again(vm->manager);
+        else
+                record_vm(vm);
+}
+
 static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         Manager *m = userdata;
 
@@ -173,7 +190,7 @@ static int on_record_timer(sd_event_source *s, uint64_t usec, void *userdata) {
         m->record_timer = sd_event_source_disable_unref(m->record_timer);
         m->records_failing = false;
         for (size_t i = 0; i < m->n_vms; i++)
-                record_vm(m->vms[i]);
+                record_again(m->vms[i]);
         remove_stale(m);
         unstore_try_again(m);
         if (!m->records_failing)
@@ -204,6 +221,7 @@ void record_vm(Vm *vm) {
                                         .leash_stored = vm->leash_stored,
                                         .deadline_usec = vm->leash.deadline_usec },
                          &vm->recorded);
+        vm->unrecorded = r < 0;
         if (r >= 0)
                 return;
         records_try_again(m);

@@ -47,6 +47,7 @@ typedef struct Vm {
         int n_missing;         /* how many reports of an agent in a row have not named it */
         VmContext context;
         uint64_t recorded; /* checksum of the record that is on file; 0: none, 1: it is not known */
+        bool unrecorded;   /* what the last operation has come to could not be written */
 
         Operation *operation; /* in flight, with those waiting behind it */
         size_t n_operations;
