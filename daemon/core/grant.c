@@ -137,6 +137,7 @@ static void fail(Operation *op, Reservation *reservation) {
                                         .reason = vm->state_reason },
                           "Creating failed and could not be undone, quarantined: %s",
                           vm->state_reason);
+                release_try_again(vm);
                 if (vm->manager->observer.vm_added)
                         vm->manager->observer.vm_added(vm->manager->observer.userdata, vm);
                 return;

@@ -194,6 +194,9 @@ void release_finish(Vm *vm);
 /* It could not be shown to be gone, for the reason that *op has. */
 void release_quarantine(Operation *op);
 
+/* What could not be taken down now is tried again after a while, until it can or the daemon stops. */
+void release_try_again(Vm *vm);
+
 /* ---- detaching (detach.c) ---- */
 
 /* Has the functions that drain, and the vIOMMUs that they have left, asked about again after a while. */

@@ -29,8 +29,7 @@ static int on_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
-/* What could not be taken down now is tried again, until it can or the daemon stops. */
-static void try_again(Vm *vm) {
+void release_try_again(Vm *vm) {
         if (vm->manager->stopping)
                 return;
         vm->retry = sd_event_source_disable_unref(vm->retry);
@@ -88,7 +87,7 @@ void release_quarantine(Operation *op) {
                           &(LogFields){ .vm = VM_UUID_STRING(vm), .name = vm->name, .reason = why },
                           "Quarantined, it could not be taken down: %s", why);
         }
-        try_again(vm);
+        release_try_again(vm);
 }
 
 void release_finish(Vm *vm) {
@@ -116,7 +115,7 @@ static void done(Operation *op) {
         if (vm->state != VM_DRAINING) {
                 /* It has not even begun. Who has asked for it hears that nothing has come of it. */
                 if (op->result < 0 && !op->answer)
-                        try_again(vm);
+                        release_try_again(vm);
                 return;
         }
         if (op->result < 0) {
@@ -156,7 +155,7 @@ void vm_drain(Vm *vm, const char *reason) {
                                         .name = vm->name,
                                         .reason = strerror(-r) },
                           "Cannot take the VM down now (%s), trying again.", strerror(-r));
-                try_again(vm);
+                release_try_again(vm);
         }
 }
 

@@ -136,10 +136,35 @@ static void a_folder_is_no_record(void **state) {
         storage_done(&s);
 }
 
+/* ---- the service manager ---- */
+
+/* Creating fails and cannot be undone: it is quarantined, and gone once the service manager answers again. */
+static void created_while_it_is_stalled(void **state) {
+        Storage s;
+        Fixture *f = &s.f;
+
+        (void)state;
+        storage_init(&s);
+        service_manager_stall(s.service, true);
+        assert_error(fx_create(f, "vm", HW, FNS(FN_A)), ETIMEDOUT);
+        assert_int_equal(fx_state(f, "vm"), VM_QUARANTINED);
+        assert_int_equal(fx_used(f, RESOURCE_INSTANCES, 0), 1);
+        assert_int_equal(f->n_added, 1);
+
+        service_manager_stall(s.service, false);
+        fx_run_until_gone(f, "vm"); /* by itself */
+        assert_int_equal(f->n_removed, 1);
+        assert_string_equal(f->reason, "failed");
+        assert_ok(fx_create(f, "vm", HW, FNS(FN_A)));
+        assert_ok(fx_destroy(f, "vm", false));
+        storage_done(&s);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(written_again_around_an_operation),
                 cmocka_unit_test(a_folder_is_no_record),
+                cmocka_unit_test(created_while_it_is_stalled),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
