@@ -12,7 +12,7 @@
 
 #define BUSY_RETRY_USEC UINT64_C(100000)
 
-static void operation_begin(Operation *op);
+static void operations_go_on(Vm *vm);
 
 void operation_answer(Operation *op, int r, const Problem *problem) {
         OperationAnswer answer = TAKE_PTR(op->answer);
@@ -43,10 +43,7 @@ static void operation_finish(Operation *op, int r) {
         manager_notify_capacity(m);
         manager_notify_vm(vm);
 
-        if (vm->operation)
-                operation_begin(vm->operation);
-        else if (vm->state == VM_RELEASED)
-                manager_remove_vm(m, vm);
+        operations_go_on(vm);
 }
 
 /* ---- undo ---- */
@@ -302,6 +299,20 @@ static void operation_begin(Operation *op) {
         workers_submit(m->workers, &op->job);
 }
 
+/* Begins what comes next. It may end as it begins, and many may wait: one call begins them all, and those from within leave it to that. */
+static void operations_go_on(Vm *vm) {
+        if (vm->beginning)
+                return;
+        vm->beginning = true;
+        while (vm->operation && !vm->operation->begun) {
+                vm->operation->begun = true;
+                operation_begin(vm->operation);
+        }
+        vm->beginning = false;
+        if (!vm->operation && vm->state == VM_RELEASED)
+                manager_remove_vm(vm->manager, vm);
+}
+
 int operation_submit(Operation **op, Problem *reterr_problem) {
         Operation *mine = *op, **tail;
         Vm *vm = mine->vm;
@@ -319,8 +330,7 @@ int operation_submit(Operation **op, Problem *reterr_problem) {
                 ;
         *tail = TAKE_PTR(*op);
         vm->n_operations++;
-        if (vm->operation == mine)
-                operation_begin(mine);
+        operations_go_on(vm);
         return 0;
 }
 

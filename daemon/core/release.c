@@ -42,6 +42,10 @@ static int decide(Operation *op, Problem *p) {
         Vm *vm = op->vm;
 
         (void)p;
+        if (vm->state == VM_RELEASED) {
+                op->run = NULL; /* a second wish: nothing is left to wait for */
+                return 0;
+        }
         vm->end_reason = destroy->reason;
         destroy->gently = streq(vm->end_reason, VM_END_NO_LEASH) ||
                           streq(vm->end_reason, VM_END_LOST);
@@ -49,8 +53,7 @@ static int decide(Operation *op, Problem *p) {
         leash_done(&vm->leash);
         op->leash_stored = vm->leash_stored;
         op->work.confirming = false;
-        if (vm->state != VM_RELEASED)
-                vm_move(vm, VM_EVENT_DRAIN);
+        vm_move(vm, VM_EVENT_DRAIN);
         manager_notify_vm(vm);
         return 0;
 }

@@ -43,6 +43,7 @@ struct Operation {
         void (*destroy)(Operation *op); /* NULL: nothing more to let go of */
         bool urgent;     /* runs whatever the VM's state: making it, taking it down */
         bool takes_down; /* ends the VM: cannot be cancelled */
+        bool begun;      /* its turn has come */
         bool ran;        /* the kernel has been asked */
         bool grants;     /* gives something: not without a record of it */
         bool stuck;      /* it failed, and could not be undone */

@@ -51,6 +51,7 @@ typedef struct Vm {
 
         Operation *operation; /* in flight, with those waiting behind it */
         size_t n_operations;
+        bool beginning; /* operations are being begun, one after the other */
 
         bool unrepaired; /* what an earlier daemon left half done waits for something that drains */
         sd_event_source *retry; /* of a quarantined VM, or of what drains */

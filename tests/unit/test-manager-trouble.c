@@ -6,6 +6,8 @@
  * charged is lost, nothing is left in the kernel, and the next request works.
  */
 
+#include <sys/resource.h>
+
 #include "fixture.h"
 
 #include "oom.h"
@@ -289,6 +291,39 @@ static void destroyed_while_it_is_made(void **state) {
                 fx_run_until_gone(&f, "vm");
                 fx_assert_clean(&f);
         }
+        fx_done(&f);
+}
+
+/* Once the VM is said to be gone its UUID is free, whoever else has wished it gone, and however many. */
+static void destroyed_many_times(void **state) {
+        struct rlimit stack, small;
+        static Answer answers[3000];
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        fx_gate_set(&f, "object_destroy", 1);
+        for_each_case(answer, answers) {
+                assert_ok(vm_destroy(fx_vm(&f, "vm"), false, NULL, answer_store, answer, NULL));
+        }
+        assert_true(fx_gate_reached(&f, answers));
+        assert_ok(getrlimit(RLIMIT_STACK, &stack));
+        small = stack;
+        small.rlim_cur = 512 << 10; /* none of them is to wait on the stack */
+        assert_ok(setrlimit(RLIMIT_STACK, &small));
+        fx_gate_open(&f);
+        fx_run_until(&f, &answers[0].given);
+        assert_ok(setrlimit(RLIMIT_STACK, &stack));
+        assert_int_equal(f.n_removed, 1);
+        assert_null(fx_vm(&f, "vm"));
+        for_each_case(answer, answers) {
+                assert_true(answer->given);
+                assert_ok(answer->r);
+        }
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
         fx_done(&f);
 }
 
@@ -690,6 +725,7 @@ int main(void) {
                 cmocka_unit_test(the_queue_is_bounded),
                 cmocka_unit_test(operations_run_in_order),
                 cmocka_unit_test(destroyed_while_it_is_made),
+                cmocka_unit_test(destroyed_many_times),
                 cmocka_unit_test(leash_ends_in_an_operation),
                 cmocka_unit_test(vmm_ends_while_it_is_made),
                 cmocka_unit_test(every_call_fails_once),
