@@ -97,6 +97,11 @@ static int on_drain_retry(sd_event_source *s, uint64_t usec, void *userdata) {
         (void)s;
         (void)usec;
         vm->retry = sd_event_source_disable_unref(vm->retry);
+        if (vm_is_alive(vm) && repair_has_failed(vm)) { /* first of all; its end sees to the rest */
+                if (vm_repair(vm) < 0)
+                        detach_retry_later(vm);
+                return 0;
+        }
         for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
                 if (vm->context.functions[i].draining)
                         (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,

@@ -151,6 +151,9 @@ void unstore_free_all(Manager *m);
 bool repair_is_needed(const VmContext *context);
 int vm_repair(Vm *vm);
 
+/* Whether that was tried in vain, and does not only wait for something that is held still: until it succeeds the VM takes no requests but its end. */
+bool repair_has_failed(const Vm *vm);
+
 /* Takes a reservation on that the last daemon has left; not one that is @used: a VM says that it was made of it, or has a function of it.
  * Returns 0, -EBADMSG, -ENOMEM. */
 int reservation_recover(Manager *m, sd_id128_t token, const ReservationRecord *record, bool used,

@@ -165,7 +165,7 @@ static void unmap_done(Operation *op) {
         Demand beyond = { .kind = RESOURCE_PINNED_MEMORY };
         ContextMapping *left = context_find_mapping(&vm->context, m->iova, m->length);
 
-        if (left)
+        if (left && op->decided)
                 left->draining = false;
         if (op->result < 0)
                 return;

@@ -153,8 +153,10 @@ static void operation_decide(Operation *op) {
                     ? problem_set(&op->problem, PROBLEM_CANCELLED,
                                   "The operation was cancelled; nothing has been taken.")
                     : context_copy(&op->vm->context, &op->work);
-        if (r >= 0)
+        if (r >= 0) {
+                op->decided = true;
                 r = op->decide(op, &op->problem);
+        }
         if (r < 0) {
                 operation_finish(op, r);
                 return;
@@ -276,6 +278,12 @@ static int check_turn(Operation *op) {
                 return problem_set(&op->problem, PROBLEM_WRONG_STATE,
                                    "VM %s is %s, so it takes no more requests.", vm->name,
                                    vm_state_to_string(vm->state));
+        /* It would take for its own what is not known to be there. */
+        if (!op->urgent && !op->takes_down && repair_has_failed(vm))
+                return problem_set(&op->problem, PROBLEM_BUSY,
+                                   "What an earlier daemon left half done for VM %s cannot be put "
+                                   "right yet (%s): try again in a while.",
+                                   vm->name, strerror(-vm->unrepaired));
         return 0;
 }
 

@@ -33,6 +33,10 @@ bool repair_is_needed(const VmContext *ctx) {
         return is;
 }
 
+bool repair_has_failed(const Vm *vm) {
+        return vm->unrepaired < 0 && vm->unrepaired != -EBUSY;
+}
+
 static int decide(Operation *op, Problem *p) {
         VmContext *work = &op->work;
 
@@ -84,12 +88,12 @@ static int take_back_mappings(Operation *op, Kernel *k) {
                 /* A pending one was charged as if it were mapped. */
                 if (m->pending)
                         before += m->length;
-                else
-                        work->mapped_bytes -= m->length;
                 r = memory_charge_excess(&container_of(op, RepairOperation, op)->freed, op->vm,
                                          before - m->length, before);
                 if (r < 0)
                         return r;
+                if (!m->pending)
+                        work->mapped_bytes -= m->length;
                 *m = work->mappings[--work->n_mappings];
         }
         return 0;
@@ -162,9 +166,11 @@ static int run(Operation *op, Kernel *k, Problem *p) {
 static void done(Operation *op) {
         const RepairOperation *repair = container_of(op, RepairOperation, op);
         Vm *vm = op->vm;
+        bool waits = repair->waits && (op->result >= 0 || op->result == -EBUSY),
+             news = op->result < 0 && op->result != vm->unrepaired;
 
-        vm->unrepaired = repair->waits && (op->result >= 0 || op->result == -EBUSY);
-        if (op->result < 0 && !vm->unrepaired && vm_is_alive(vm)) {
+        vm->unrepaired = waits ? -EBUSY : op->result;
+        if (news && !waits && vm_is_alive(vm)) {
                 const char *why = problem_is_set(&op->problem) ? op->problem.text
                                                                : strerror(-op->result);
 
@@ -181,7 +187,8 @@ static void done(Operation *op) {
                           "is there cannot be told, so it stays charged until the VM ends.",
                           vm->name);
         receipt_give_back(vm->receipt, &repair->freed);
-        for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm); i++)
+        for (size_t i = 0; i < vm->context.n_functions && vm_is_alive(vm) && !repair_has_failed(vm);
+             i++)
                 if (vm->context.functions[i].draining)
                         (void)vm_detach_function(vm, &vm->context.functions[i].address, NULL, NULL,
                                                  NULL, NULL);

@@ -119,7 +119,7 @@ static void destroy_done(Operation *op) {
         ViommuOperation *destroy = container_of(op, ViommuOperation, op);
         ContextViommu *left = context_find_viommu(&op->vm->context, destroy->host_iommu);
 
-        if (left)
+        if (left && op->decided)
                 left->draining = false;
         if (op->result >= 0)
                 receipt_give_back(op->vm->receipt, &destroy->freed);

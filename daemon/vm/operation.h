@@ -44,6 +44,7 @@ struct Operation {
         bool urgent;     /* runs whatever the VM's state: making it, taking it down */
         bool takes_down; /* ends the VM: cannot be cancelled */
         bool begun;      /* its turn has come */
+        bool decided;    /* decide has been called */
         bool ran;        /* the kernel has been asked */
         bool grants;     /* gives something: not without a record of it */
         bool stuck;      /* it failed, and could not be undone */

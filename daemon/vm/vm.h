@@ -53,7 +53,9 @@ typedef struct Vm {
         size_t n_operations;
         bool beginning; /* operations are being begun, one after the other */
 
-        bool unrepaired; /* what an earlier daemon left half done waits for something that drains */
+        /* Why what an earlier daemon left half done is not put right yet, a negative errno; -EBUSY: it waits for something that is
+         * held still. 0: it is. */
+        int unrepaired;
         sd_event_source *retry; /* of a quarantined VM, or of what drains */
         struct UnplugWatch *unplug_watches;
         UT_hash_handle hh_name;

@@ -221,6 +221,40 @@ static void repaired_behind_a_function(void **state) {
         fx_done(&f);
 }
 
+/* What failed for want of memory is tried again, and nothing of it counts twice. */
+static void repaired_without_memory(void **state) {
+        bool failed = true;
+        Fixture f;
+        Vm *vm;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        assert_ok(fx_create(&f, "vm", HW, FNS(FN_A)));
+        assert_ok(fx_map(&f, "vm", 0, RAM_BYTES));
+        vm = fx_vm(&f, "vm");
+        for (unsigned nth = 1; failed; nth++) {
+                assert_ok(fx_map(&f, "vm", RAM_BYTES, RAM_BYTES));
+                context_find_mapping(&vm->context, RAM_BYTES, RAM_BYTES)->draining = true;
+                oom_arm(nth, 1);
+                if (vm_repair(vm) >= 0)
+                        while (vm->n_operations > 0)
+                                fx_run_for(&f, 1000);
+                failed = oom_disarm();
+                assert_true(failed || !vm->unrepaired);
+                if (vm->context.n_mappings > 1 && !vm->unrepaired)
+                        assert_ok(vm_repair(vm)); /* it could not be queued */
+                for (unsigned i = 0; i < 1000 && vm->context.n_mappings > 1; i++)
+                        fx_run_for(&f, 10000);
+                assert_int_equal(vm->context.n_mappings, 1);
+                assert_int_equal(vm->context.mapped_bytes, RAM_BYTES);
+                assert_int_equal(fx_used(&f, RESOURCE_PINNED_MEMORY, 0), RAM_BYTES);
+                assert_int_equal(vm->unrepaired, 0);
+        }
+        assert_ok(fx_destroy(&f, "vm", false));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* Ended while one is quarantined, or drains: nothing to wait for. */
 static void ended_with_leftovers(void **state) {
         int theirs[2], more[1], pidfd, pidfd2;
@@ -352,6 +386,7 @@ int main(void) {
                 cmocka_unit_test(quarantined),
                 cmocka_unit_test(repaired_later),
                 cmocka_unit_test(repaired_behind_a_function),
+                cmocka_unit_test(repaired_without_memory),
                 cmocka_unit_test(stuck_attachment),
                 cmocka_unit_test(ended_with_leftovers),
                 cmocka_unit_test(leash_ends_without_memory),

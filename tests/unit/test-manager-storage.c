@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "base/fd-util.h"
 #include "core/manager-private.h"
 #include "fixture.h"
 
@@ -160,11 +161,72 @@ static void created_while_it_is_stalled(void **state) {
         storage_done(&s);
 }
 
+/* What an earlier daemon was in the midst of is put right once the service manager answers, and nothing is built on it before. */
+static void repaired_after_it_was_stalled(void **state) {
+        VmContext *context;
+        int theirs, pidfd;
+        pid_t vmm;
+        size_t n;
+        Vm *vm;
+        Storage s;
+        Fixture *f = &s.f;
+
+        (void)state;
+        storage_init(&s);
+        vmm = child_new(&pidfd);
+        assert_ok(fx_create(f, "vm", HW, FNS(FN_A, FN_C)));
+        assert_ok(fx_leash(f, "vm", pidfd));
+        assert_ok(fx_open(f, "vm", NULL));
+        assert_ok(fx_map(f, "vm", 0, RAM_BYTES));
+        assert_ok(fx_map(f, "vm", RAM_BYTES, RAM_BYTES));
+        vm = fx_vm(f, "vm");
+        context = &vm->context;
+        theirs = dup(context->functions[0].cdev);
+        context->functions[0].handed_over = true;
+        context_find_viommu(context, 1)->draining = true;
+        context_find_mapping(context, 0, RAM_BYTES)->draining = true;
+        context_find_mapping(context, RAM_BYTES, RAM_BYTES)->pending = true;
+        context->mapped_bytes -= RAM_BYTES;
+
+        service_manager_stall(s.service, true);
+        assert_ok(vm_repair(vm));
+        while (vm->n_operations > 0)
+                fx_run_for(f, 10000);
+        assert_int_equal(vm->unrepaired, -ETIMEDOUT);
+        assert_error(fx_map(f, "vm", 2 * RAM_BYTES, RAM_BYTES), EBUSY);
+        assert_problem(&f->problem, PROBLEM_BUSY, "half done");
+        assert_error(fx_unmap(f, "vm", 0, RAM_BYTES), EBUSY);
+        assert_error(fx_unmap(f, "vm", RAM_BYTES, RAM_BYTES), EBUSY);
+        assert_error(fx_viommu_destroy(f, "vm", 1), EBUSY);
+        assert_true(context->functions[0].cdev >= 0);
+
+        service_manager_stall(s.service, false);
+        for (unsigned i = 0; i < 1000 && vm->unrepaired; i++)
+                fx_run_for(f, 10000);
+        assert_int_equal(vm->unrepaired, 0);
+        assert_int_equal(context->functions[0].cdev, -1);
+        assert_int_equal(context->n_mappings, 0);
+        assert_int_equal(context->mapped_bytes, 0);
+        assert_int_equal(fx_used(f, RESOURCE_PINNED_MEMORY, 0), 0);
+        assert_int_equal(context->n_viommus, 1);
+        assert_int_equal(fx_used(f, RESOURCE_INSTANCES, 1), 0);
+        (void)service_manager_list(s.service, &n);
+        assert_int_equal(n, 3); /* the iommufd, one function, the leash */
+        assert_ok(fx_map(f, "vm", 0, RAM_BYTES));
+
+        fd_close(theirs);
+        child_end(vmm);
+        fd_close(pidfd);
+        fx_run_until_gone(f, "vm");
+        storage_done(&s);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(written_again_around_an_operation),
                 cmocka_unit_test(a_folder_is_no_record),
                 cmocka_unit_test(created_while_it_is_stalled),
+                cmocka_unit_test(repaired_after_it_was_stalled),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
