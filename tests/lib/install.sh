@@ -7,6 +7,7 @@ destination=build/check-destdir
 install_steps() {
         step install check_install || return
         step installed-files check_installed_files
+        step install-again check_install_again
         step unit check_unit
         step sysusers check_sysusers
 }
@@ -14,13 +15,34 @@ install_steps() {
 check_install() {
         ! has_failed build-release || { say "not built"; return 1; }
         rm -rf "$destination"
-        DESTDIR=$top/$destination cmake --install build/release
+        install_into "$destination" 0022
+}
+
+# install_into FOLDER UMASK
+install_into() {
+        (umask "$2" && DESTDIR=$top/$1 cmake --install build/release)
 }
 
 # No more and no less than the list.
 check_installed_files() {
         diff <(grep -v '^#' tests/lib/installed-files | sort) \
                 <(cd "$destination" && find . ! -type d -printf '/%P\n' | sort)
+}
+
+# What the administrator has changed stays.
+check_install_again() {
+        local name kept=(etc/aviommu/aviommud.conf etc/aviommu/libvirt.conf etc/libvirt/hooks/qemu.d/50-aviommu) code=0
+        for name in "${kept[@]}"; do
+                rm "$destination/$name" && echo '# mine' >"$destination/$name" || return 1
+        done
+        install_into "$destination" 0022 || return 1
+        for name in "${kept[@]}"; do
+                [[ $(<"$destination/$name") == '# mine' ]] || { say "/$name is as if it were new"; code=1; }
+                grep -qx "/$name" build/release/install_manifest.txt || { say "/$name is not in the manifest"; code=1; }
+                rm "$destination/$name"
+        done
+        install_into "$destination" 0022 || return 1
+        return $code
 }
 
 check_unit() {
