@@ -6,6 +6,7 @@ destination=build/check-destdir
 
 install_steps() {
         step install check_install || return
+        step install-umask check_install_umask
         step installed-files check_installed_files
         step install-again check_install_again
         step unit check_unit
@@ -21,6 +22,16 @@ check_install() {
 # install_into FOLDER UMASK
 install_into() {
         (umask "$2" && DESTDIR=$top/$1 cmake --install build/release)
+}
+
+# Root's on some hosts: the daemon could not read what is installed with it.
+check_install_umask() {
+        local umask said folder=$destination-umask
+        rm -rf "$folder"
+        for umask in 0027 0077; do
+                ! said=$(install_into "$folder" "$umask" 2>&1) || { say "installed with umask $umask"; return 1; }
+                [[ $said == *"umask is $umask"* && ! -e $folder ]] || { say "with umask $umask: $said"; return 1; }
+        done
 }
 
 # No more and no less than the list.
