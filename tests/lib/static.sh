@@ -67,7 +67,7 @@ check_credentials() {
 
 # AppArmor's compiler takes each profile, with all that profiles can say whatever this kernel can, and each program in sbin has one.
 check_apparmor() {
-        local profile abi=/etc/apparmor.d/abi/3.0
+        local profile path abi=/etc/apparmor.d/abi/3.0
         diff <(grep -oE '^/usr/sbin/.*' tests/lib/installed-files | sort) \
                 <(for profile in policy/apparmor/usr.*; do sed -nE 's/^profile [^ ]+ ([^ ]+) .*/\1/p' "$profile"; done | sort) ||
                 { say "programs and profiles differ"; return 1; }
@@ -75,6 +75,11 @@ check_apparmor() {
                 "$top/policy/apparmor/abstractions/libvirt-qemu.d/aviommu" >"$temp/qemu"
         for profile in policy/apparmor/usr.* "$temp/qemu"; do
                 apparmor_parser --skip-kernel-load --skip-cache --features-file "$abi" --warn=all --Werror "$profile" || return
+        done
+        # The configuration names users and groups that /etc/passwd and /etc/group need not have.
+        for path in /var/lib/sss/pipes/nss nslcd/socket samba/winbindd/pipe systemd/userdb/; do
+                apparmor_parser --preprocess policy/apparmor/usr.sbin.aviommud | grep -F "$path" | grep -q ' rw,' ||
+                        { say "aviommud cannot look up users through $path"; return 1; }
         done
 }
 
