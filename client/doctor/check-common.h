@@ -9,6 +9,9 @@
 /* The command that leads into the firmware's setup. */
 #define MEND_FIRMWARE "systemctl reboot --firmware-setup"
 
+/* Loads a module, whose device nodes the service may open only when it has been started after them. */
+#define MEND_MODULE "modprobe %s && systemctl restart aviommud"
+
 /* "the list of functions: sentence"; for what the daemon does not tell. */
 void finding_add_unanswered(Findings *out, FindingId id, const char *what, const Failure *failure);
 

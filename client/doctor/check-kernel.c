@@ -99,7 +99,7 @@ static void check_modules(const KernelFacts *k, Findings *out) {
                             "The module %s is not loaded: %s.", modules[i].name,
                             modules[i].meaning);
                 finding_keeps_from(out, modules[i].keeps_from);
-                finding_mend(out, "modprobe %s", modules[i].name);
+                finding_mend(out, MEND_MODULE, modules[i].name);
                 is_said = true;
         }
         if (!is_said)

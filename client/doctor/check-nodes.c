@@ -45,7 +45,7 @@ static void check_iommu(const Facts *facts, Findings *out) {
                             "makes it, of a kernel with CONFIG_IOMMUFD.");
                 finding_keeps_from(out, TIER_HARDWARE);
                 if (may_have_iommufd(&facts->kernel))
-                        finding_mend(out, "modprobe iommufd");
+                        finding_mend(out, MEND_MODULE, "iommufd");
         } else if (node->error < 0)
                 finding_add_unreadable(out, FINDING_NODES_IOMMU, "/dev/iommu", node->error);
         else if (!is_owned(n, node)) {

@@ -86,6 +86,12 @@ int inventory_describe_problems(const Inventory *inv, char ***ret) {
                         "CONFIG_IOMMUFD, "
                         "CONFIG_VFIO_DEVICE_CDEV and CONFIG_AMD_IOMMU_IOMMUFD. Only handover "
                         "\"none\" works.");
+        else if (scan->iommufd_error == -EPERM)
+                add(&s,
+                    "/dev/iommu cannot be opened (%s): it came after the service had started, "
+                    "which may open what was there by then. Restart aviommud.service. Only "
+                    "handover \"none\" works.",
+                    strerror(EPERM));
         else if (scan->iommufd_error < 0)
                 add(&s,
                     "/dev/iommu cannot be opened (%s): let the user of the daemon own it, see the "

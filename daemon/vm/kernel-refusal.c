@@ -31,6 +31,9 @@ static const struct Meaning {
         { STEP_IOMMUFD_OPEN, EACCES, PROBLEM_TIER_UNAVAILABLE,
           "The daemon may not open /dev/iommu%.0s: let its user own the node (udev rule "
           "60-aviommu)." },
+        { STEP_IOMMUFD_OPEN, EPERM, PROBLEM_TIER_UNAVAILABLE,
+          "The service may not open /dev/iommu%.0s, which came after its start: restart "
+          "aviommud.service." },
         { STEP_ACCOUNTING, EPERM, PROBLEM_KERNEL,
           "The daemon lacks CAP_SYS_RESOURCE%.0s, without which pinned memory cannot be accounted "
           "by process: start it from "
@@ -41,6 +44,9 @@ static const struct Meaning {
         { STEP_CDEV_OPEN, EACCES, PROBLEM_FUNCTION_NOT_BOUND,
           "The daemon may not open the VFIO device node of %s: let its user own it (udev rule "
           "60-aviommu)." },
+        { STEP_CDEV_OPEN, EPERM, PROBLEM_KERNEL,
+          "The service may not open the VFIO device node of %s, as VFIO came after its start: "
+          "restart aviommud.service." },
         { STEP_BIND, EPERM, PROBLEM_FUNCTION_IN_USE,
           "The IOMMU group of %s belongs to another iommufd or has a function on a host driver, or "
           "its interrupts are not isolated: see who holds the group, and whether interrupt "

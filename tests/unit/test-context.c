@@ -323,6 +323,19 @@ static void every_step_has_words(void **state) {
         assert_aborts((void)kernel_refusal(NULL, STEP_MAP, "", 0));
 }
 
+/* The service may open what was there when it started. */
+static void nodes_that_came_later(void **state) {
+        static const KernelStep steps[] = { STEP_IOMMUFD_OPEN, STEP_CDEV_OPEN };
+
+        (void)state;
+        for_each_case(step, steps) {
+                Problem p = {};
+
+                assert_error(kernel_refusal(&p, *step, "SUBJECT", -EPERM), EPERM);
+                assert_contains(p.text, "restart aviommud.service");
+        }
+}
+
 /* ---- memory ---- */
 
 static void mappings(void **state) {
@@ -499,6 +512,7 @@ int main(void) {
                 cmocka_unit_test(both_sizes_of_user_data),
                 cmocka_unit_test(node_belongs_to_root_for_a_moment),
                 cmocka_unit_test(every_step_has_words),
+                cmocka_unit_test(nodes_that_came_later),
                 cmocka_unit_test(mappings),
                 cmocka_unit_test(guest_memory),
                 cmocka_unit_test(guest_memory_of_all_kinds),

@@ -447,6 +447,11 @@ static void problems_of_other_hosts(void **state) {
         inv = inventory_of(host_scan_copy(scan));
         assert_problems(inv, (const char *[]){ "cannot be opened (Permission denied)" }, 1);
 
+        scan->iommufd_error = -EPERM;
+        inventory_free(inv);
+        inv = inventory_of(host_scan_copy(scan));
+        assert_problems(inv, (const char *[]){ "Restart aviommud.service" }, 1);
+
         /* One AMD IOMMU among others is enough. */
         scan->iommufd_error = 0;
         scan->iommus[0].vendor = IOMMU_VENDOR_INTEL;

@@ -44,7 +44,8 @@ static int on_device(sd_device_monitor *monitor _unused_, sd_device *device _unu
 }
 
 static int monitor_new(Monitor **ret) {
-        static const char *const subsystems[] = { "pci", "vfio-dev", "iommu" };
+        static const char *const subsystems[] = { "pci", "vfio-dev", "iommu",
+                                                  "misc" /* /dev/iommu */ };
         _cleanup_(monitor_freep) Monitor *m = new0(Monitor, 1);
         int r;
 
