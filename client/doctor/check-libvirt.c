@@ -77,10 +77,15 @@ static void check_hook(const LibvirtFacts *l, Findings *out) {
         }
         finding_add(out, FINDING_LIBVIRT_HOOK, LEVEL_WARNING,
                     "%s is not there, or cannot be run (%s): nobody asks the daemon whether a "
-                    "domain may start. libvirtd looks for hooks when it starts, and on SIGHUP.",
+                    "domain may start. libvirt looks for hooks when it starts and when it is "
+                    "reloaded.",
                     AVIOMMU_LIBVIRT_HOOK, strerror(-l->hook_error));
-        finding_mend(out, "ln -sfn %s/aviommu-libvirt-hook %s && systemctl kill -s HUP libvirtd",
-                     AVIOMMU_SBIN_DIR, AVIOMMU_LIBVIRT_HOOK);
+        /* The unit is called as the program is: libvirtd or virtqemud. */
+        finding_mend(out,
+                     "mkdir -p %.*s && ln -sfn %s/aviommu-libvirt-hook %s && systemctl reload %s",
+                     (int)(strrchr(AVIOMMU_LIBVIRT_HOOK, '/') - AVIOMMU_LIBVIRT_HOOK),
+                     AVIOMMU_LIBVIRT_HOOK, AVIOMMU_SBIN_DIR, AVIOMMU_LIBVIRT_HOOK,
+                     strrchr(l->libvirt.path, '/') + 1);
 }
 
 static void check_agent(const char *state, Findings *out) {

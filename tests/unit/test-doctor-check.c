@@ -117,6 +117,8 @@ CASE(no_libvirt, f->libvirt.libvirt = (Program){}; f->libvirt.hook_error = -ENOE
 CASE(libvirt_11_3, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 11.3.0\n")
 CASE(libvirt_8_2, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 8.2.0\n")
 CASE(no_hook, f->libvirt.hook_error = -ENOENT)
+CASE(no_hook_virtqemud, f->libvirt.hook_error = -ENOENT;
+     strcpy(f->libvirt.libvirt.path, "/usr/sbin/virtqemud"))
 CASE(agent_dead, strcpy(f->bus.agent, "inactive"))
 CASE(agent_unknown, strcpy(f->bus.agent, ""))
 
@@ -270,7 +272,11 @@ static const struct {
         { X(no_libvirt), FINDING_LIBVIRT_VERSION, LEVEL_FINE, 0, "not here", NULL },
         { X(libvirt_11_3), FINDING_LIBVIRT_VERSION, LEVEL_WARNING, 0, "cannot describe", NULL },
         { X(libvirt_8_2), FINDING_LIBVIRT_VERSION, LEVEL_WARNING, 0, "nor a virtio", NULL },
-        { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "50-aviommu is not there", "ln -s" },
+        { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "50-aviommu is not there",
+          "mkdir -p /etc/libvirt/hooks/qemu.d && ln -sfn " },
+        { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "", " && systemctl reload libvirtd" },
+        { X(no_hook_virtqemud), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "",
+          " && systemctl reload virtqemud" },
         { X(agent_dead), FINDING_LIBVIRT_AGENT, LEVEL_WARNING, 0, "is inactive", "enable --now" },
         { X(agent_unknown), FINDING_LIBVIRT_AGENT, LEVEL_UNCHECKED, 0, "does not tell", NULL },
 
