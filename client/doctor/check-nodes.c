@@ -12,6 +12,9 @@
         "udevadm control --reload && udevadm trigger --subsystem-match=misc "                      \
         "--subsystem-match=vfio-dev"
 
+/* SYS_UID_MAX of login.defs(5), where nobody has changed it. */
+#define SYSTEM_UID_MAX 999
+
 static void check_user(const NodeFacts *n, Findings *out) {
         if (n->users_error < 0)
                 finding_add_unreadable(out, FINDING_NODES_USER, "/etc/passwd", n->users_error);
@@ -20,7 +23,14 @@ static void check_user(const NodeFacts *n, Findings *out) {
                             "There is no user aviommu: the daemon cannot start, and nobody owns "
                             "the device nodes.");
                 finding_mend(out, "systemd-sysusers");
-        } else
+        } else if (n->user > SYSTEM_UID_MAX)
+                finding_add(out, FINDING_NODES_USER, LEVEL_FAULT,
+                            "The user aviommu is somebody's account (uid %u), who owns the device "
+                            "nodes and may do all that the daemon may; udev may refuse to give "
+                            "him any. Give it another name, and let systemd-sysusers make the "
+                            "daemon's.",
+                            (unsigned)n->user);
+        else
                 finding_add(out, FINDING_NODES_USER, LEVEL_FINE, "The user aviommu is there.");
 }
 

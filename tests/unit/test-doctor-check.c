@@ -73,6 +73,8 @@ CASE(unknown_levels, two_iommus(h); h->hosts[0].kernel_level = "unknown";
      h->hosts[1].kernel_level = "unknown")
 
 CASE(no_user, f->nodes.user = -1)
+CASE(last_system_user, f->nodes.user = f->nodes.iommu.uid = h->vfio[0].uid = h->vfio[1].uid = 999)
+CASE(ordinary_user, f->nodes.user = 1000)
 CASE(no_users, unset(&f->vfio_ids, 0); f->nodes.user = -1; f->nodes.users_error = -EACCES)
 CASE(no_node, f->nodes.iommu.error = -ENOENT)
 CASE(no_node_nor_config, f->nodes.iommu.error = -ENOENT; say(&f->kernel.config, "CONFIG_X=y\n"))
@@ -224,6 +226,8 @@ static const struct {
           "aviommuctl host --probe" },
 
         { X(no_user), FINDING_NODES_USER, LEVEL_FAULT, 0, "no user", "systemd-sysusers" },
+        { X(last_system_user), FINDING_NODES_USER, LEVEL_FINE, 0, "is there", NULL },
+        { X(ordinary_user), FINDING_NODES_USER, LEVEL_FAULT, 0, "uid 1000", NULL },
         { X(no_users), FINDING_NODES_USER, LEVEL_UNCHECKED, 0, "/etc/passwd", "sudo" },
         { X(no_node), FINDING_NODES_IOMMU, LEVEL_WARNING, H, "no /dev/iommu",
           "modprobe iommufd && systemctl restart aviommud" },
