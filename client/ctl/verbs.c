@@ -70,10 +70,13 @@ static int top_option(Ctl *ctl, int id, const char *argument) {
 }
 
 static int metrics_option(Ctl *ctl, int id, const char *argument) {
-        if (id == OPTION_OUTPUT)
-                ctl->output_file = argument;
-        else
+        if (id != OPTION_OUTPUT) {
                 ctl->per_vm = true;
+                return 0;
+        }
+        if (!*argument)
+                return ctl_usage(ctl, "--output= wants a file");
+        ctl->output_file = argument;
         return 0;
 }
 

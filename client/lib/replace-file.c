@@ -21,6 +21,21 @@ static mode_t wanted_mode(const char *path) {
         return 0666 & ~mask;
 }
 
+/* A file is replaced, and another's link instead of what it shows to. A device or a pipe would be gone for everybody, and so would a
+ * link as /dev/stdout is one, whatever a descriptor of ours may be. */
+static bool is_replaceable(const char *path) {
+        char target[sizeof("/proc/")] = "";
+        struct stat st;
+
+        if (lstat(path, &st) < 0 || S_ISREG(st.st_mode))
+                return true; /* what keeps us from looking at it keeps us from writing, too */
+        if (!S_ISLNK(st.st_mode))
+                return false;
+        if (readlink(path, target, sizeof(target) - 1) < 0 || streq(target, "/proc/"))
+                return false;
+        return stat(path, &st) < 0 || S_ISREG(st.st_mode);
+}
+
 static int fill(int fd, const char *text, size_t size) {
         while (size > 0) {
                 ssize_t n = write(fd, text, size);
@@ -39,6 +54,11 @@ int replace_file(const char *path, const char *text, size_t size, Failure *reter
         _cleanup_free_ char *temporary = NULL;
         int fd, r = 0;
 
+        if (!is_replaceable(path))
+                return failure_set(reterr, CLIENT_EXIT_FAILED, -EINVAL,
+                                   "A file is replaced, not written to: for anything else write to "
+                                   "stdout and redirect it.",
+                                   "Cannot write %s: It is not a regular file", path);
         /* Collectors read what ends as @path does: this does not. */
         if (asprintf(&temporary, "%s.XXXXXX", path) < 0)
                 return failure_set(reterr, CLIENT_EXIT_FAILED, -ENOMEM, NULL, "Not enough memory");

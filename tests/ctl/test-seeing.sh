@@ -19,7 +19,7 @@ metrics_are_good() {
 }
 
 test_metrics() {
-        local file=$tmp/aviommu.prom
+        local file=$tmp/aviommu.prom how
 
         mock_start
         expect metrics.prom 0 metrics
@@ -61,6 +61,17 @@ test_metrics() {
         run "metrics to a link" 0 metrics --output="$tmp/link.prom"
         [ ! -L "$tmp/link.prom" ] && [ "$(cat "$tmp/target")" = untouched ] || fail "metrics to a link" "followed"
         echo "ok metrics to a link"
+
+        # What is no file stays what it is: a rename would take /dev/null away from everybody.
+        mkfifo "$tmp/pipe.prom"
+        ln -s "$tmp/pipe.prom" "$tmp/to-pipe.prom"
+        ln -s /proc/self/fd/1 "$tmp/to-stdout.prom"
+        for how in pipe to-pipe to-stdout; do
+                says "metrics to no file: $how" 1 "It is not a regular file" metrics --output="$tmp/$how.prom"
+        done
+        [ -p "$tmp/pipe.prom" ] && [ -L "$tmp/to-pipe.prom" ] && [ -L "$tmp/to-stdout.prom" ] ||
+                fail "metrics to no file" "replaced"
+        says "metrics to an empty name" 2 "--output= wants a file" metrics --output=
 
         says "metrics nowhere" 1 "Cannot make a file beside $tmp/none/x.prom" metrics --output="$tmp/none/x.prom"
         mkdir "$tmp/folder.prom"
