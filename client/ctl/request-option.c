@@ -82,23 +82,28 @@ int attach_option(Ctl *ctl, int id, const char *argument) {
         return function_option(ctl, id, argument);
 }
 
+/* An empty text would be left out of the request. It comes from a variable that is not set: with --tenant= the VM would be on nobody's
+ * account. */
+static int take_text(Ctl *ctl, const char *option, const char *argument, const char **ret) {
+        if (!*argument)
+                return ctl_usage(ctl, "--%s= wants a text that is not empty", option);
+        *ret = argument;
+        return 0;
+}
+
 int request_option(Ctl *ctl, int id, const char *argument) {
         Request *q = &ctl->request;
         uint64_t number;
 
         switch (id) {
         case OPTION_NAME:
-                q->name = argument;
-                return 0;
+                return take_text(ctl, "name", argument, &q->name);
         case OPTION_TIER:
-                q->tier = argument;
-                return 0;
+                return take_text(ctl, "tier", argument, &q->tier);
         case OPTION_HANDOVER:
-                q->handover = argument;
-                return 0;
+                return take_text(ctl, "handover", argument, &q->handover);
         case OPTION_TENANT:
-                q->tenant = argument;
-                return 0;
+                return take_text(ctl, "tenant", argument, &q->tenant);
         case OPTION_FUNCTION:
                 return add_function(ctl, argument);
         case OPTION_REMOVE_FUNCTION:

@@ -524,6 +524,8 @@ test_policy() {
 }
 
 test_usage() {
+        local how
+
         mock_start
         expect help.txt 0 --help
         for verb in status host doctor functions list show describe plan create reserve unreserve reservations define modify undefine start definitions definition attach \
@@ -561,6 +563,10 @@ test_usage() {
         says "reserve a VM" 2 'not "new" as well' reserve new --ttl=1
         says "reserve with a name" 2 'unrecognized option' reserve --ttl=1 --name=x
         says "no reservation" 2 'wants the token' create new --reservation=
+        for how in name tier handover tenant; do
+                says "create with an empty $how" 2 "--$how= wants a text" create new "--$how="
+        done
+        says "modify to nobody's account" 2 "--tenant= wants a text" modify web1 --tenant ""
         says "define nothing" 2 'wants UUID, or --file=FILE' define --tier=virtio
         says "define for once" 2 'unrecognized option' define new --leash=1
         says "define with both" 2 'leave the other options out' define --file=/dev/null --tier=virtio
