@@ -156,7 +156,8 @@ static int check_writable(const Manager *m, const Definition *d, Problem *p) {
         if (!m->definition_files)
                 return problem_set(p, PROBLEM_STORAGE,
                                    "The daemon has no folder for definitions: its journal says "
-                                   "why (aviommud.service has one by StateDirectory=).");
+                                   "why (aviommud.service has one by StateDirectory=, aviommud-sim "
+                                   "by --definitions=).");
         return d && d->busy ? refuse_busy(d->vm.uuid, p) : 0;
 }
 
