@@ -306,12 +306,13 @@ static int run(Ctl *ctl, const Program *program, int argc, char **argv) {
         return verb->run(ctl, argc, argv);
 }
 
-/* Nothing that is opened later may land on a standard descriptor that was closed: it would be written to. */
+/* Nothing that is opened later may land on a standard descriptor that was closed: it would be written to. Reading it and writing to it
+ * fail as before: whoever lets nobody read what we say, the token of a reservation say, is told so. */
 static void open_standard_descriptors(void) {
         int fd;
 
         do
-                fd = open("/dev/null", O_RDWR);
+                fd = open("/dev/null", fcntl(STDIN_FILENO, F_GETFD) < 0 ? O_WRONLY : O_RDONLY);
         while (fd >= 0 && fd <= STDERR_FILENO);
         if (fd > STDERR_FILENO)
                 (void)close(fd);

@@ -135,8 +135,19 @@ test_terminal() {
         echo "ok no terminal"
         "$ctl" list >"$tmp/out" 2>"$tmp/err" <&- || fail "no stdin" "exit $?"
         cmp -s "$tmp/out" "$golden/list.txt" || fail "no stdin" "another table"
-        "$ctl" list >&- 2>&- <&- || fail "no descriptors" "exit $?"
+        "$ctl" list >&- 2>&- <&-
+        [ $? = 1 ] || fail "no descriptors" "a list that nobody can read is a success"
         echo "ok no descriptors"
+        for verb in "list" "create $uuid1" "--help"; do
+                # shellcheck disable=SC2086
+                timeout 10 "$ctl" $verb >&- 2>"$tmp/err"
+                [ $? = 1 ] && grep -q "Cannot write to stdout: Bad file descriptor" "$tmp/err" ||
+                        fail "no stdout" "$verb: goes unnoticed"
+        done
+        echo "ok no stdout"
+        "$ctl" define --file=- >"$tmp/out" 2>"$tmp/err" <&-
+        [ $? = 1 ] && grep -q "Cannot read stdin: Bad file descriptor" "$tmp/err" || fail "no stdin" "is read as an empty one"
+        echo "ok no stdin to read from"
 
         mock_start many
         on_tty "pager" 100 20 "PAGER='sed s/^/paged:/' $ctl list"
@@ -285,6 +296,10 @@ test_changes() {
         [ $? = 1 ] && grep -q "No space left on device: reservation 0a1b2c3d4e5f has been given back" "$tmp/err" ||
                 fail "reserve, full disk" "goes unnoticed"
         asked "reserve, full disk" 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
+        mock_start
+        "$ctl" reserve $hardware --ttl=300 >&- 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "reservation 0a1b2c3d4e5f has been given back" "$tmp/err" || fail "reserve, no stdout" "goes unnoticed"
+        asked "reserve, no stdout" 'Unreserve "0a1b2c3d4e5f40718293a4b5c6d7e8f9"'
         mock_start
         mkfifo "$tmp/nobody"
         exec 8<>"$tmp/nobody" 7>"$tmp/nobody" 8>&-
@@ -797,6 +812,14 @@ test_hold() {
                 [ $code = 0 ] || fail "hold until $how" "exit $code"
                 asked "hold until $how" '555555555555 Destroy [ "force" b:1 ]'
         done
+        # Without any stdin there is no end of it.
+        "$ctl" create $uuid1 --hold <&- >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        await "hold without stdin" grep -q 'Holding' "$tmp/err"
+        sleep 0.2
+        kill -INT $pid 2>/dev/null || fail "hold without stdin" "does not hold"
+        wait $pid || fail "hold without stdin" "exit $?"
+        echo "ok hold without stdin"
         asked "hold: the leash" "CreateVm \"$uuid1\" [ \"leash\" \"caller\" ]"
 
         rm -f "$tmp/out" "$tmp/err"
