@@ -257,9 +257,13 @@ int program_become(Ctl *ctl, const char *name, char **argv, int argc, int first)
         (void)execv(path, arguments);
         error = errno;
         (void)signal(SIGPIPE, SIG_IGN);
-        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -error,
-                           error == ENOENT ? "Install what belongs to aviommud for libvirt." : NULL,
-                           "Cannot run %s: %s", path, strerror(error));
+        if (error == ENOENT)
+                return failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -error,
+                                   "Install the package aviommu-libvirt, or set AVIOMMU_LIBEXEC to "
+                                   "the folder that has it.",
+                                   "Cannot run %s: %s", path, strerror(error));
+        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -error, NULL, "Cannot run %s: %s",
+                           path, strerror(error));
 }
 
 static int run(Ctl *ctl, const Program *program, int argc, char **argv) {

@@ -87,7 +87,7 @@ static const Advice advices[] = {
         { "NoHostIommu", CLIENT_EXIT_NOT_FOUND,
           "`aviommuctl host` lists the host IOMMUs, `aviommuctl functions` what is behind "
           "them; none at all: switch the IOMMU on in the firmware." },
-        { "DuplicateGuestDeviceId", CLIENT_EXIT_FAILED,
+        { "DuplicateGuestDeviceId", CLIENT_EXIT_USAGE,
           "Give each function a GUEST_BDF of its own (FUNCTION=BB:DD.F), or leave it out." },
         { "VfTokenRequired", CLIENT_EXIT_FAILED,
           "Give the token of the physical function's owner with --vf-token=UUID after "
@@ -131,9 +131,9 @@ static const Advice advices[] = {
         { "MemoryOverlap", CLIENT_EXIT_FAILED,
           "Take another IOVA, or give the old mapping back with `aviommuctl unmap {uuid} IOVA "
           "LENGTH`." },
-        { "NotMappable", CLIENT_EXIT_FAILED,
+        { "NotMappable", CLIENT_EXIT_USAGE,
           "Give a file on tmpfs or hugetlbfs, or a memfd as /proc/PID/fd/N." },
-        { "NotAPidfd", CLIENT_EXIT_FAILED, "Give the process id of the VMM." },
+        { "NotAPidfd", CLIENT_EXIT_USAGE, "Give the process id of the VMM." },
         { "VmmGone", CLIENT_EXIT_NOT_FOUND,
           "Start the VMM again and give its process id to `aviommuctl leash {uuid} PID`." },
         { "WrongState", CLIENT_EXIT_FAILED,

@@ -344,7 +344,7 @@ document() {
 # wrong NAME SENTENCE TEXT: a document that define does not take
 wrong() {
         document "$3"
-        says "definition: $1" 1 "$2" define --file="$tmp/definition.json"
+        says "definition: $1" 2 "$2" define --file="$tmp/definition.json"
 }
 
 test_definitions() {
@@ -401,9 +401,9 @@ test_definitions() {
         document '{"tier": "virtio"}'
         says "definition: without a UUID" 2 'has no "uuid"' define --file="$tmp/definition.json"
         head -c 1100000 /dev/zero | tr '\0' ' ' >"$tmp/definition.json"
-        says "definition: too long" 1 "longer than 1024 KiB" define --file="$tmp/definition.json"
+        says "definition: too long" 2 "longer than 1024 KiB" define --file="$tmp/definition.json"
         printf '{"tier": "virtio"}\0{}' >"$tmp/definition.json"
-        says "definition: a 0 behind it" 1 "more behind its end" define --file="$tmp/definition.json"
+        says "definition: a 0 behind it" 2 "more behind its end" define --file="$tmp/definition.json"
         says "definition: a folder" 1 "Cannot read $tmp" define --file="$tmp"
 }
 
@@ -600,7 +600,10 @@ test_usage() {
         says "viommu what" 2 'neither' viommu $uuid1 make ivhd0
         says "viommu where" 2 'is not a host IOMMU' viommu $uuid1 destroy ivhd01
         says "no bus address" 2 'is not the address of a bus' list --address=unix:
-        says "another bus address" 6 'No message bus at nonsense' list --address=nonsense
+        for how in nonsense "" ";" "nonsense;other:path=$tmp/bus"; do
+                says "another bus address, \"$how\"" 2 "\"$how\" is not the address of a bus" list --address="$how"
+        done
+        says "one of two bus addresses" 6 "No message bus at x:;unix:path=$tmp/none" list --address="x:;unix:path=$tmp/none"
         says "two of a name that is not UTF-8" 2 "UTF-8" create new --name=$'\xff'
         ! grep -qE 'CreateVm|Reserve|DefineVm|ModifyDefinition|StartDefinition' "$tmp/mock.log" || fail usage "a mistake reached the daemon"
         echo "ok mistakes do not reach the daemon"

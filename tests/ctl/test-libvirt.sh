@@ -174,7 +174,7 @@ test_status() {
         says "which verb" 2 "Which verb?"
         says "no such verb" 2 'There is no verb "start"' start web
         says "help" 0 "check DOMAIN" --help
-        AVIOMMU_LIBEXEC=$tmp says "not installed" 1 "Cannot run $tmp/aviommuctl-libvirt" status
+        AVIOMMU_LIBEXEC=$tmp says "not installed" 3 "Install the package aviommu-libvirt" status
 }
 
 # The daemon is down: the configuration says what the hook makes of it.

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         memcpy(text, data, size);
         text[size] = '\0';
         if (definition_file_parse("input", text, size, &f, &failure) < 0) {
-                assert(failure.exit_code == CLIENT_EXIT_FAILED && failure.text[0]);
+                assert(failure.exit_code == CLIENT_EXIT_USAGE && failure.text[0]);
                 return 0;
         }
         if (!*f.uuid)
