@@ -43,6 +43,29 @@ static int attach(Ctl *ctl, const char *uuid, const RequestFunction *functions,
         return client_call(&ctl->client, m, &options, NULL, &ctl->failure);
 }
 
+/* One document for all of them, or a line for each. */
+static void say_attached(Ctl *ctl, const char *uuid, const RequestFunction *functions,
+                         size_t n_functions) {
+        _cleanup_(doc_freep) Doc *d = NULL;
+        Doc *addresses;
+
+        if (ctl->out.json == JSON_OFF) {
+                for (size_t i = 0; i < n_functions; i++)
+                        ctl_done(ctl, uuid, "function", functions[i].address, "Attached %s to %s.",
+                                 functions[i].address, uuid);
+                return;
+        }
+        d = doc_new();
+        addresses = doc_new_array();
+        for (size_t i = 0; i < n_functions; i++)
+                doc_add_string(addresses, NULL, functions[i].address);
+        doc_add_string(d, "done", ctl->verb);
+        doc_add_string(d, "uuid", uuid);
+        doc_add_string(d, "function", functions[0].address);
+        doc_add(d, "functions", addresses);
+        output_doc(&ctl->out, d);
+}
+
 int verb_attach(Ctl *ctl, int argc, char **argv) {
         size_t n_functions = (size_t)argc - 1;
         _cleanup_free_ RequestFunction *functions = new0(RequestFunction, n_functions);
@@ -62,9 +85,7 @@ int verb_attach(Ctl *ctl, int argc, char **argv) {
         if (r < 0)
                 return r;
 
-        for (size_t i = 0; i < n_functions; i++)
-                ctl_done(ctl, uuid, "function", functions[i].address, "Attached %s to %s.",
-                         functions[i].address, uuid);
+        say_attached(ctl, uuid, functions, n_functions);
         return 0;
 }
 

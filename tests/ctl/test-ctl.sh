@@ -247,6 +247,9 @@ test_changes() {
         [ ! -s "$tmp/out" ] || fail "attach --quiet" "not quiet"
         asked "attach with a token" "AttachDevice \"0000:41:00.1\" [ \"vf-token\" \"$uuid2\" ]"
         expect attach.json 0 -j attach $uuid1 41:00.1
+        expect attach-two.txt 0 attach $uuid1 41:00.0 41:00.1
+        expect attach-two.json 0 attach -j $uuid1 41:00.0 41:00.1
+        [ "$(wc -l <"$tmp/out")" = 1 ] || fail "attach -j of two" "is more than one document"
         expect detach.txt 0 detach $uuid1 41:00.1
         asked detach 'DetachDevice "0000:41:00.1"'
         expect detach.json 0 -j detach $uuid1 41:00.1
