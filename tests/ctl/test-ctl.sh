@@ -905,6 +905,37 @@ test_monitor() {
         echo "ok monitor, closed pipe"
 }
 
+# manual_has_keys MANUAL: the entry of each verb under JSON has every key of its documents.
+manual_has_keys() {
+        local file verb entry key
+
+        if ! command -v jq >/dev/null; then
+                echo "skipped manual: keys of JSON: no jq"
+                return
+        fi
+        for file in "$golden"/*.json "$golden/monitor.short"; do
+                verb=${file##*/}
+                verb=${verb%%.*}
+                case $verb in
+                control) verb=list ;;
+                quarantined) verb=reclaim ;;
+                esac
+                # "policy-explain-admitted" is one of "policy explain".
+                for (( ; ; )); do
+                        entry=$(sed -n '/^\.Ss JSON$/,/^\.Sh/p' "$1" |
+                                awk -v want=" ${verb//-/ } " '/^\.It / { found = 0; n = split(substr($0, 8), names, " , ")
+                                        for (i = 1; i <= n; i++) if (" " names[i] " " == want) found = 1 } found')
+                        [ -z "$entry" ] && [[ $verb == *-* ]] || break
+                        verb=${verb%-*}
+                done
+                [ -n "$entry" ] || entry=$(sed -n '/^\.It Other verbs$/,/^\.El/p' "$1")
+                for key in $(sed '/^--- stderr/,$d' "$file" | jq -r 'keys[]' | sort -u); do
+                        [ "$key" = version ] || grep -qw -- "$key" <<<"$entry" || fail manual "lacks the JSON key $key of $verb"
+                done
+        done
+        echo "ok manual: keys of JSON"
+}
+
 # The manual has every verb, option and exit code that the program and its tests know.
 test_manual() {
         local manual=$here/../../man/aviommuctl.1 verb option code
@@ -917,6 +948,7 @@ test_manual() {
                         grep -qE "Fl (. , )?-$option(=|\$| )" "$manual" || fail manual "lacks --$option of $verb"
                 done
         done <"$tmp/verbs"
+        manual_has_keys "$manual"
         for code in 0 1 2 3 4 5 6 7; do
                 grep -q "^\.It $code\$" "$manual" || fail manual "lacks exit code $code"
         done
