@@ -329,9 +329,10 @@ static int read_leash(sd_bus_message *m, void *target, Problem *p) {
                 return r;
         if (leash_kind_from_string(s, &request->leash) < 0 || request->leash == LEASH_NONE ||
             request->leash == LEASH_DEFINITION)
-                return problem_set(
-                        p, PROBLEM_INVALID_ARGUMENT,
-                        "There is no leash \"%.64s\"; there are \"pidfd\" and \"caller\".", s);
+                return problem_set(p, PROBLEM_INVALID_ARGUMENT,
+                                   "There is no leash \"%.64s\"; there are \"pidfd\", \"caller\" "
+                                   "and \"agent\".",
+                                   s);
         return 0;
 }
 

@@ -56,7 +56,8 @@ int admission_complete_request(VmRequest *request, const Config *config, Problem
                                    vm_handover_to_string(request->handover));
         if (request->leash_pidfd >= 0 && request->leash != LEASH_PIDFD)
                 return problem_set(p, PROBLEM_INVALID_ARGUMENT,
-                                   "Give either leash \"caller\" or a leash-pidfd, not both.");
+                                   "A leash-pidfd goes with leash \"pidfd\", not \"%s\".",
+                                   leash_kind_to_string(request->leash));
         if (request->n_functions > config->max_functions_per_vm)
                 return problem_set_amounts(p, PROBLEM_LIMITS_EXCEEDED, request->n_functions,
                                            config->max_functions_per_vm,

@@ -142,6 +142,20 @@ static void test_dead(void **state) {
         assert_nothing_left(f);
 }
 
+/* The refusal names those that there are. */
+static void assert_unknown_leash(Fixture *f) {
+        Call call;
+
+        call_start(f, &call,
+                   message_new(f->bus, NULL, "Manager", "CreateVm", "sa{sv}", uuid_of(2), 2, "tier",
+                               "s", "virtio", "leash", "s", "dog"));
+        call_wait(&call);
+        assert_string_equal(call_error(&call), "InvalidArgument");
+        assert_non_null(strstr(sd_bus_message_get_error(call.reply)->message,
+                               "there are \"pidfd\", \"caller\" and \"agent\""));
+        call_done(&call);
+}
+
 static void test_no_pidfd(void **state) {
         Fixture *f = *state;
         _cleanup_close_ int file = memfd_of(4096), event = eventfd(0, EFD_CLOEXEC);
@@ -156,6 +170,9 @@ static void test_no_pidfd(void **state) {
         CREATE_FAILS(f, "NotAPidfd", uuid_of(2), .tier = "virtio", .leash_pidfd = event);
         CREATE_FAILS(f, "InvalidArgument", uuid_of(2), .tier = "virtio", .leash = "caller",
                      .leash_pidfd = event);
+        CREATE_FAILS(f, "InvalidArgument", uuid_of(2), .tier = "virtio", .leash = "agent",
+                     .leash_pidfd = event);
+        assert_unknown_leash(f);
         assert_world(f, before);
         vm_destroy_ok(f, uuid_of(1));
 }
