@@ -36,6 +36,35 @@ const CtlOption *program_global_options(size_t *ret_n) {
         return global_options;
 }
 
+#define HELP_COLUMNS 80
+
+/* Writes @text and ends the line. @at: the column where it begins; further lines begin there too. */
+static void help_words(Output *o, size_t at, const char *text) {
+        size_t column = at;
+
+        while (*text) {
+                size_t n = strcspn(text, " ");
+
+                if (column > at && column + 1 + n > HELP_COLUMNS) {
+                        output_printf(o, "\n%*s", (int)at, "");
+                        column = at;
+                }
+                output_printf(o, "%s%.*s", column > at ? " " : "", (int)n, text);
+                column += (column > at ? 1 : 0) + n;
+                text += n + strspn(text + n, " ");
+        }
+        output_printf(o, "\n");
+}
+
+/* Two columns, the left one @width wide: what does not fit into it has a line of its own. */
+static void help_line(Output *o, int width, const char *left, const char *text) {
+        if (strlen(left) > (size_t)width)
+                output_printf(o, "  %s\n  %-*s ", left, width, "");
+        else
+                output_printf(o, "  %-*s ", width, left);
+        help_words(o, (size_t)width + 3, text);
+}
+
 static void help_options(Output *o, const CtlOption *options, size_t n) {
         for (size_t i = 0; i < n; i++) {
                 const CtlOption *x = &options[i];
@@ -46,32 +75,28 @@ static void help_options(Output *o, const CtlOption *options, size_t n) {
                                        *x->name ? ", " : "");
                 (void)snprintf(left, sizeof(left), "%s%s%s%s%s", letter, *x->name ? "--" : "",
                                x->name, x->argument ? "=" : "", strempty(x->argument));
-                if (strlen(left) > 26)
-                        output_printf(o, "  %s\n  %-26s %s\n", left, "", x->help);
-                else
-                        output_printf(o, "  %-26s %s\n", left, x->help);
+                help_line(o, 26, left, x->help);
         }
 }
 
 static void help_all(Output *o, const Program *program) {
+        _cleanup_free_ char *more = alloc_printf(
+                "`%s VERB --help` shows the options of a verb; aviommuctl(1) has all of it.",
+                program->name);
+
         output_printf(o, "%s [OPTION...] VERB [ARGUMENT...]\n\n%s\n\nVerbs:\n", program->name,
                       program->summary);
         for (const Verb *v = program->verbs; v->name; v++) {
                 char left[64];
 
                 (void)snprintf(left, sizeof(left), "%s %s", v->name, strempty(v->arguments));
-                if (strlen(left) > 34)
-                        output_printf(o, "  %s\n  %-34s %s\n", left, "", v->summary);
-                else
-                        output_printf(o, "  %-34s %s\n", left, v->summary);
+                help_line(o, 34, left, v->summary);
         }
         output_printf(o, "\nOptions:\n");
         help_options(o, program->options, program->n_options);
         help_options(o, global_options, ELEMENTSOF(global_options));
-        output_printf(o,
-                      "\n`%s VERB --help` shows the options of a verb; aviommuctl(1) has "
-                      "all of it.\n",
-                      program->name);
+        output_printf(o, "\n");
+        help_words(o, 0, more);
 }
 
 static void help_verb(Output *o, const Program *program, const Verb *v) {
@@ -79,7 +104,7 @@ static void help_verb(Output *o, const Program *program, const Verb *v) {
                       v->n_options > 0 ? " [OPTION...]" : "", v->arguments ? " " : "",
                       strempty(v->arguments), v->summary);
         if (v->text)
-                output_printf(o, "%s\n", v->text);
+                help_words(o, 0, v->text);
         if (v->n_options > 0) {
                 output_printf(o, "\nOptions of %s:\n", v->name);
                 help_options(o, v->options, v->n_options);

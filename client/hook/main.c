@@ -26,7 +26,8 @@
 #define END_TIMEOUT_USEC ((uint64_t)3000000)
 
 static const char usage[] =
-        "usage: aviommu-libvirt-hook [OPTION...] NAME OPERATION SUBOPERATION EXTRA <DOMAIN.xml\n"
+        "usage: aviommu-libvirt-hook [OPTION...] NAME OPERATION SUBOPERATION EXTRA\n"
+        "           <DOMAIN.xml\n"
         "\n"
         "Called by libvirt, see aviommu-libvirt-hook(8).\n"
         "\n"

@@ -541,6 +541,25 @@ test_policy() {
         asked "policy explain" 'Plan "'$uuid1'" [ "name" "limited" "tenant" "acme" ]'
 }
 
+# Every help fits on a terminal of 80 columns.
+help_fits() {
+        local libexec=$AVIOMMU_LIBEXEC verb program
+
+        for verb in $("$ctl" --help | verbs_listed) ""; do
+                # shellcheck disable=SC2086
+                "$ctl" $verb --help
+        done >"$tmp/help"
+        for verb in $("$ctl" libvirt --help | verbs_listed); do
+                "$ctl" libvirt "$verb" --help
+        done >>"$tmp/help"
+        for program in aviommud aviommud-sim aviommu-libvirt-hook aviommu-libvirt-agent; do
+                "$libexec/$program" --help
+        done >>"$tmp/help"
+        [ "$(wc -l <"$tmp/help")" -gt 500 ] || fail "help" "only $(wc -l <"$tmp/help") lines"
+        awk 'length > 80 { print; found = 1 } END { exit found }' "$tmp/help" || fail "help" "wider than 80 columns (above)"
+        echo "ok help in 80 columns"
+}
+
 test_usage() {
         local how
 
@@ -550,6 +569,7 @@ test_usage() {
                 detach map unmap leash exec confirm viommu cancel destroy reclaim policy monitor holders top metrics libvirt; do
                 expect "help-$verb.txt" 0 $verb --help
         done
+        help_fits
         says "version" 0 "aviommuctl " --version
         says "no verb" 2 "Which verb?"
         says "another verb" 2 'There is no verb "frobnicate"' frobnicate
@@ -905,6 +925,11 @@ test_monitor() {
         echo "ok monitor, closed pipe"
 }
 
+# The verbs in a --help on stdin.
+verbs_listed() {
+        sed -n '/^Verbs:/,/^Options:/s/^  \([a-z][a-z]*\).*/\1/p'
+}
+
 # manual_has_keys MANUAL: the entry of each verb under JSON has every key of its documents.
 manual_has_keys() {
         local file verb entry key
@@ -940,7 +965,7 @@ manual_has_keys() {
 test_manual() {
         local manual=$here/../../man/aviommuctl.1 verb option code
 
-        "$ctl" --help | sed -n '/^Verbs:/,/^Options:/s/^  \([a-z][a-z]*\).*/\1/p' >"$tmp/verbs"
+        "$ctl" --help | verbs_listed >"$tmp/verbs"
         [ "$(wc -l <"$tmp/verbs")" -ge 21 ] || fail manual "$(wc -l <"$tmp/verbs") verbs"
         while read -r verb; do
                 grep -qE "^\.It Cm $verb( |\$)" "$manual" || fail manual "lacks the verb $verb"
