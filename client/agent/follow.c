@@ -151,12 +151,11 @@ bool follow_prepared(Follow *f, FollowPrepared answer) {
 
         f->under_way = FOLLOW_NOTHING;
         f->spoiled = false;
-        if (answer == FOLLOW_PREPARED_VM_EXISTS)
-                f->admitted = true;
-        else if (answer == FOLLOW_PREPARED_REFUSED)
+        if (answer != FOLLOW_PREPARED) {
+                /* A VM that exists may only be in the making: when that fails, nobody is told that it is no more. */
                 f->refused = !spoiled;
-        if (answer != FOLLOW_PREPARED)
                 return false;
+        }
         f->prepared = true;
         if (spoiled)
                 return false;

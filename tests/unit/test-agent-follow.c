@@ -116,12 +116,17 @@ static void test_life(void **state) {
         follow_done(&f, true);
         assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
 
-        /* Its VM is not gone yet: it comes to be. */
-        follow_begin(&f, FOLLOW_PREPARE);
-        assert_false(follow_prepared(&f, FOLLOW_PREPARED_VM_EXISTS));
-        assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
-        follow_vm_removed(&f);
-        assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
+        /* Its VM is not gone yet: it comes to be. One that was only being made, and failed, goes without a word. */
+        for (int i = 0; i < 2; i++) {
+                follow_begin(&f, FOLLOW_PREPARE);
+                assert_false(follow_prepared(&f, FOLLOW_PREPARED_VM_EXISTS));
+                assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
+                if (i == 0)
+                        follow_vm_removed(&f);
+                else
+                        follow_again(&f);
+                assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
+        }
 
         /* A refusal is for the next report to try again. */
         follow_begin(&f, FOLLOW_PREPARE);
@@ -293,6 +298,7 @@ typedef struct Model {
         int last_id;
         int prepared; /* of aviommud; 0: none */
         bool up, vm;
+        bool making;     /* a VM that will fail, of which nobody is told */
         int associated;  /* of libvirt; 0: none */
         unsigned n_lost; /* connections whose end the agent has not heard of */
         bool running;
@@ -320,6 +326,7 @@ static bool pop(Queue *q, int *kind, int *id) {
 static void model_start(Model *m) {
         int taken = m->prepared;
 
+        m->making = m->up && !m->running && !m->vm && taken == 0 && rand_r(&m->seed) % 8 == 0;
         if (m->running || !m->up || m->vm || taken == 0)
                 return; /* the hook refuses */
         m->prepared = 0;
@@ -366,7 +373,8 @@ static void model_aviommud(Model *m) {
                 m->prepared = 0;
                 return;
         }
-        if (m->vm) {
+        if (m->vm || m->making) {
+                m->making = false;
                 push(&m->says, SAYS_EXISTS, 0);
                 return;
         }
@@ -379,7 +387,7 @@ static void model_aviommud_ends(Model *m) {
 
         if (!m->up)
                 return;
-        m->up = false;
+        m->up = m->making = false;
         push(&m->says, SAYS_GONE, 0);
         while (pop(&m->requests, &kind, &id))
                 if (kind == REQUEST_PREPARE)
@@ -521,6 +529,7 @@ static void model_step(Model *m) {
 
 /* All that is under way arrives, and a report's time comes. */
 static void model_settle(Model *m) {
+        m->making = false;
         model_stop(m);
         model_aviommud_comes(m, false);
         for (unsigned i = 0; i < 200; i++) {
