@@ -275,12 +275,13 @@ static void on_vm_added(void *userdata, sd_id128_t uuid) {
         agent_wake(agent);
 }
 
-static void on_vm_removed(void *userdata, sd_id128_t uuid) {
+static void on_vm_removed(void *userdata, sd_id128_t uuid, const char *reason) {
         Agent *agent = userdata;
         Followed *f = agent_find(agent, uuid);
 
         if (f)
-                follow_vm_removed(&f->follow);
+                follow_vm_removed(&f->follow,
+                                  streq(reason, "vmm-exited") || streq(reason, "agent-report"));
         agent_wake(agent);
 }
 

@@ -258,16 +258,16 @@ static int on_owner(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
 
 static int on_vm(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         const Aviommud *a = userdata;
-        const char *text;
+        const char *text, *path, *reason;
         sd_id128_t uuid;
 
         (void)reterr;
-        if (sd_bus_message_read(m, "s", &text) < 0 || sd_id128_from_string(text, &uuid) < 0)
+        if (sd_bus_message_read(m, "so", &text, &path) < 0 || sd_id128_from_string(text, &uuid) < 0)
                 return 0;
         if (streq(sd_bus_message_get_member(m), "VmAdded"))
                 a->observer.vm_added(a->observer.userdata, uuid);
-        else
-                a->observer.vm_removed(a->observer.userdata, uuid);
+        else if (sd_bus_message_read(m, "s", &reason) >= 0)
+                a->observer.vm_removed(a->observer.userdata, uuid, reason);
         return 0;
 }
 

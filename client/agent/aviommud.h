@@ -19,7 +19,7 @@ typedef struct AviommudObserver {
         void (*presence)(void *userdata,
                          bool there); /* each time another one comes, and when it goes */
         void (*vm_added)(void *userdata, sd_id128_t uuid);
-        void (*vm_removed)(void *userdata, sd_id128_t uuid);
+        void (*vm_removed)(void *userdata, sd_id128_t uuid, const char *reason);
 } AviommudObserver;
 
 /* @error is NULL for success; @reply is to be read then. Not called any more after aviommud_close(). */

@@ -111,9 +111,10 @@ void follow_vm_added(Follow *f) {
         f->changed |= f->running;
 }
 
-void follow_vm_removed(Follow *f) {
+void follow_vm_removed(Follow *f, bool ended) {
         f->admitted = false;
         f->refused = false;
+        f->changed |= f->running && !ended;
 }
 
 void follow_again(Follow *f) {

@@ -82,7 +82,9 @@ void follow_aviommud_came(Follow *f);
 /* No answer of aviommud will come to what it was asked. */
 void follow_calls_lost(Follow *f);
 void follow_vm_added(Follow *f);
-void follow_vm_removed(Follow *f);
+
+/* @ended: because it runs no more, which libvirt may tell later. */
+void follow_vm_removed(Follow *f, bool ended);
 
 /* The time has come to try again what was refused. */
 void follow_again(Follow *f);

@@ -353,6 +353,27 @@ static void test_ended_meanwhile(void **state) {
         assert_nothing_left(f);
 }
 
+/* Its VM is taken down while it runs: what it has, it has still. */
+static void test_vm_taken_down(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        AgentThread agent;
+
+        fake_libvirt_set_devices(HOSTDEV("0x01"));
+        assert_int_equal(virDomainCreate(domain), 0);
+        agent_begin(&agent, f);
+        wait_until(f, vm_count(f) == 1);
+        vm_destroy_force(f, uuid);
+        wait_until(f, count_said("which are counted from now on") == 2);
+        assert_true(has_function(f, uuid, NIC));
+
+        assert_int_equal(virDomainDestroy(domain), 0);
+        wait_until(f, vm_count(f) == 0);
+        agent_end(&agent, connection, domain);
+}
+
 /* By what is configured of those that ask nothing. */
 static void test_first_function_configured(void **state) {
         Fixture *f = *state;
@@ -395,6 +416,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_first_function_refused),
                 BUS_TEST(test_first_function_at_once),
                 BUS_TEST(test_ended_meanwhile),
+                BUS_TEST(test_vm_taken_down),
                 BUS_TEST(test_first_function_configured),
         };
 

@@ -108,7 +108,7 @@ static void test_life(void **state) {
         follow_started(&f);
         assert_int_equal(f.context, FOLLOW_SPENT);
         assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
-        follow_vm_removed(&f);
+        follow_vm_removed(&f, false);
         assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
         follow_stopped(&f);
         assert_int_equal(follow_next(&f, &all), FOLLOW_RETIRE);
@@ -122,7 +122,7 @@ static void test_life(void **state) {
                 assert_false(follow_prepared(&f, FOLLOW_PREPARED_VM_EXISTS));
                 assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
                 if (i == 0)
-                        follow_vm_removed(&f);
+                        follow_vm_removed(&f, false);
                 else
                         follow_again(&f);
                 assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
@@ -172,7 +172,7 @@ static void test_failed_start(void **state) {
         (void)state;
         follow_vm_added(&f);
         assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
-        follow_vm_removed(&f);
+        follow_vm_removed(&f, false);
         assert_int_equal(follow_next(&f, &all), FOLLOW_RETIRE);
 }
 
@@ -195,7 +195,7 @@ static void test_spoiled(void **state) {
         follow_begin(&f, FOLLOW_PREPARE);
         assert_true(follow_prepared(&f, FOLLOW_PREPARED));
         follow_vm_added(&f);
-        follow_vm_removed(&f);
+        follow_vm_removed(&f, false);
         follow_done(&f, true);
         assert_int_equal(f.context, FOLLOW_SPENT);
         assert_int_equal(follow_next(&f, &all), FOLLOW_RETIRE);
@@ -273,6 +273,16 @@ static void test_functions(void **state) {
         follow_stopped(&f);
         follow_started(&f);
         assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
+
+        /* Its VM goes: because it ends, or though it runs. */
+        follow_functions(&f, true, false);
+        follow_vm_removed(&f, true);
+        assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
+        follow_vm_removed(&f, false);
+        assert_int_equal(follow_next(&f, &all), FOLLOW_COMPARE);
+        follow_stopped(&f);
+        follow_vm_removed(&f, false);
+        assert_false(f.changed);
 }
 
 /* ---- the model ---- */
@@ -433,7 +443,7 @@ static void model_hear_aviommud(Model *m) {
                 follow_vm_added(&m->f);
                 break;
         case SAYS_REMOVED:
-                follow_vm_removed(&m->f);
+                follow_vm_removed(&m->f, false);
                 break;
         case SAYS_CAME:
                 m->world.aviommud = true;
