@@ -298,7 +298,12 @@ static void on_answer(Agent *agent, const News *news) {
         follow_done(&f->follow, news->result >= 0);
 
         if (news->order == ORDER_START) {
-                if (news->result < 0)
+                if (news->result == -ECANCELED)
+                        followed_log(f, LOG_INFO,
+                                     "Domain %s is not started: it is not marked for autostart any "
+                                     "more.",
+                                     strempty(f->name));
+                else if (news->result < 0)
                         log_event(LOG_ERR, MESSAGE_DOMAIN_TROUBLE,
                                   &(LogFields){ .vm = SD_ID128_TO_UUID_STRING(f->uuid),
                                                 .name = f->name,

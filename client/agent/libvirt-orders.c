@@ -267,6 +267,13 @@ static int carry_out(Libvirt *lv, const Order *order, virDomainPtr domain) {
                                           : virDomainFDAssociate(domain, DOMAIN_FDGROUP, 1, &fd, 0);
 }
 
+/* Of a domain that is to be started: nobody tells when the mark is taken off. */
+static bool is_marked(virDomainPtr domain) {
+        int autostart;
+
+        return virDomainGetAutostart(domain, &autostart) < 0 || autostart;
+}
+
 static void answer(Libvirt *lv, const Order *order) {
         News *news = libvirt_news(NEWS_ANSWER, lv->number);
         virDomainPtr domain = NULL;
@@ -280,7 +287,9 @@ static void answer(Libvirt *lv, const Order *order) {
         news->order = order->kind;
         news->result = -EIO;
         domain = find(lv, order->uuid);
-        if (domain && carry_out(lv, order, domain) >= 0)
+        if (domain && order->kind == ORDER_START && !is_marked(domain))
+                news->result = -ECANCELED;
+        else if (domain && carry_out(lv, order, domain) >= 0)
                 news->result = 0;
         else {
                 if (is_unsupported())

@@ -20,7 +20,7 @@ typedef enum OrderKind {
         ORDER_LOOK,      /* at one: NEWS_DOMAIN or NEWS_GONE */
         ORDER_ASSOCIATE, /* @fd with the domain, from now on: NEWS_ANSWER */
         ORDER_RETIRE,    /* a dead end with it: NEWS_ANSWER */
-        ORDER_START,     /* it: NEWS_ANSWER */
+        ORDER_START,     /* it, if it is still marked for autostart: NEWS_ANSWER */
         /* Within: */
         _ORDER_LOOK_SOON,
         _ORDER_LOST,
@@ -64,7 +64,7 @@ typedef struct News {
         sd_id128_t *uuids;
         size_t n_uuids;
         OrderKind order;
-        int result; /* 0; -EOPNOTSUPP: this libvirt cannot do that; another errno */
+        int result; /* 0; -EOPNOTSUPP: this libvirt cannot do that; -ECANCELED: it is not marked; another errno */
         char *text;
 } News;
 

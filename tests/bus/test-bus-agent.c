@@ -320,6 +320,26 @@ static void test_starts(void **state) {
         libvirt_end(connection, &agent);
 }
 
+/* While it waits for a context, the mark is taken off. */
+static void test_starts_unmarked(void **state) {
+        Fixture *f = *state;
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid_of(1));
+        AgentThread agent;
+
+        assert_int_equal(virDomainSetAutostart(domain, 1), 0);
+        fixture_kill_daemon(f);
+        agent_begin(&agent, f);
+        wait_until(f, count_said("1 domain(s) are to be started.") == 1);
+        assert_int_equal(virDomainSetAutostart(domain, 0), 0);
+        fixture_launch_daemon(f);
+        fixture_await_daemon(f);
+        wait_until(f, count_said("Domain vm-a is not started") == 1);
+        assert_int_equal(virDomainIsActive(domain), 0);
+
+        agent_end(&agent, connection, domain);
+}
+
 static void test_starts_none(void **state) {
         Fixture *f = *state;
         virConnectPtr connection = libvirt_begin();
@@ -452,6 +472,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_blocked, .fdstore_max = 64),
                 BUS_TEST(test_reports, .fdstore_max = 64),
                 BUS_TEST(test_starts),
+                BUS_TEST(test_starts_unmarked, .fdstore_max = 64),
                 BUS_TEST(test_starts_none),
                 BUS_TEST(test_program, .other_exit = true),
         };
