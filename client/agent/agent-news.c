@@ -19,32 +19,31 @@ static void followed_free(Agent *agent, Followed *f) {
         free(f);
 }
 
-/* aviommud cannot be told that a context is not wanted any more; it keeps it as long as it knows us. */
 void agent_forget(Agent *agent, Followed *f) {
-        if (f->follow.under_way == FOLLOW_PREPARE) {
+        if (f->follow.under_way == FOLLOW_PREPARE ||
+            (f->follow.prepared && !agent->world.aviommud)) {
                 f->gone = true;
                 follow_stopped(&f->follow);
                 f->follow.persistent = false;
                 return;
         }
-        agent->n_abandoned += f->follow.prepared;
+        if (f->follow.prepared)
+                agent_forget_context(agent, f);
         followed_free(agent, f);
+}
+
+void agent_forget_gone(Agent *agent) {
+        for (Followed *f = agent->domains, *next; f; f = next) {
+                next = f->hh.next;
+                if (f->gone)
+                        agent_forget(agent, f);
+        }
 }
 
 void agent_forget_all(Agent *agent) {
         for (Followed *f = agent->domains, *next; f; f = next) {
                 next = f->hh.next;
                 followed_free(agent, f);
-        }
-}
-
-void agent_lose_calls(Agent *agent) {
-        agent->n_calls = 0;
-        for (Followed *f = agent->domains, *next; f; f = next) {
-                next = f->hh.next;
-                follow_calls_lost(&f->follow);
-                if (f->gone)
-                        agent_forget(agent, f);
         }
 }
 

@@ -19,7 +19,7 @@ typedef struct Followed {
         char *name;
         Follow follow;
         bool autostart;
-        bool gone;       /* libvirt has it no more, aviommud's answer about it is still to come */
+        bool gone;       /* libvirt has it no more, but there is still something with aviommud */
         unsigned seen;   /* on which connection */
         unsigned listed; /* by which list */
         DomainFunction *functions; /* of the running one, without aliases */
@@ -48,11 +48,9 @@ struct Agent {
         Comparison *comparisons;
         Starts starts;
 
-        size_t n_calls;     /* to aviommud, of those that are limited in number */
-        size_t n_abandoned; /* contexts that it keeps for domains that are no more */
-        bool renew;         /* the connection to the bus: it lets go of them then */
-        bool listing;       /* a list of the running domains is ordered */
-        unsigned list;      /* its number */
+        size_t n_calls; /* to aviommud, of those that are limited in number */
+        bool listing;   /* a list of the running domains is ordered */
+        unsigned list;  /* its number */
         bool said_unsupported;
         char *report_complaint;
         char *status;
@@ -62,6 +60,9 @@ struct Agent {
 void agent_wake(Agent *agent);
 
 Followed *agent_find(const Agent *agent, sd_id128_t uuid);
+
+/* Has aviommud let go of the context that it keeps for the domain. */
+void agent_forget_context(Agent *agent, Followed *f);
 
 #define followed_log(f, level, ...) log_vm((level), SD_ID128_TO_UUID_STRING((f)->uuid), __VA_ARGS__)
 
@@ -85,8 +86,8 @@ void comparisons_free(Agent *agent);
 int agent_on_news(sd_event_source *source, int fd, uint32_t events, void *userdata);
 void agent_list(Agent *agent);
 void agent_look(Agent *agent, sd_id128_t uuid); /* has libvirt say how the domain is now */
-void agent_forget(Agent *agent, Followed *f);
-void agent_forget_all(Agent *agent);
 
-/* No answer will come to what aviommud was asked: those that waited for nothing else go. */
-void agent_lose_calls(Agent *agent);
+/* Libvirt has it no more: it goes, as soon as aviommud has let go of what was prepared for it. */
+void agent_forget(Agent *agent, Followed *f);
+void agent_forget_gone(Agent *agent); /* those that waited for aviommud, if it can be told */
+void agent_forget_all(Agent *agent);

@@ -60,13 +60,7 @@ static FollowPrepared read_prepared(const sd_bus_error *error, sd_bus_message *r
         return *ret_fd < 0 ? FOLLOW_PREPARED_REFUSED : FOLLOW_PREPARED;
 }
 
-/* There is room when aviommud lets go of those that nobody will use. */
-static void prepare_refused(Agent *agent, Followed *f, const sd_bus_error *error) {
-        if (error && streq(aviommud_error_name(error), "LimitsExceeded") &&
-            agent->n_abandoned > 0) {
-                agent->renew = true;
-                return;
-        }
+static void prepare_refused(Followed *f, const sd_bus_error *error) {
         followed_complain(f, LOG_ERR, "There is no context for domain %s: %s", strempty(f->name),
                           error ? strempty(error->message) : "aviommud's answer has none");
 }
@@ -84,7 +78,7 @@ static void on_prepared(void *userdata, sd_id128_t uuid, const sd_bus_error *err
                 return;
         answer = read_prepared(error, reply, &fd);
         if (answer == FOLLOW_PREPARED_REFUSED)
-                prepare_refused(agent, f, error);
+                prepare_refused(f, error);
         if (follow_prepared(&f->follow, answer) &&
             libvirt_order(agent->libvirt, agent->connection, ORDER_ASSOCIATE, uuid, TAKE_FD(fd)) <
                     0)
@@ -130,18 +124,21 @@ static void start(Agent *agent, Followed *f) {
 static void on_forgotten(void *userdata, sd_id128_t uuid, const sd_bus_error *error,
                          sd_bus_message *reply) {
         const Agent *agent = userdata;
-        const Followed *f = agent_find(agent, uuid);
+        Followed *f = agent_find(agent, uuid);
 
         (void)reply;
+        if (f)
+                follow_forgotten(&f->follow, !sd_bus_error_has_names(error, SD_BUS_ERROR_NO_REPLY,
+                                                                     SD_BUS_ERROR_SERVICE_UNKNOWN));
         /* That it is taken over is what should be, and of a VM that is only heard of late. */
-        if (f && !error)
+        if (f && f->follow.running && !error)
                 followed_log(f, LOG_NOTICE,
                              "Domain %s runs on a context that was prepared for it, and aviommud "
                              "has not admitted it: the context is let go of.",
                              strempty(f->name));
 }
 
-static void forget(Agent *agent, Followed *f) {
+void agent_forget_context(Agent *agent, Followed *f) {
         follow_begin(&f->follow, FOLLOW_FORGET);
         (void)aviommud_forget(agent->aviommud, f->uuid, on_forgotten, agent);
 }
@@ -152,7 +149,7 @@ static void act(Agent *agent, Followed *f, FollowAction action) {
         else if (action == FOLLOW_PREPARE)
                 prepare(agent, f);
         else if (action == FOLLOW_FORGET)
-                forget(agent, f);
+                agent_forget_context(agent, f);
         else if (action == FOLLOW_RETIRE)
                 order(agent, f, action, ORDER_RETIRE);
         else
@@ -183,34 +180,10 @@ static void show_status(Agent *agent) {
         free(status);
 }
 
-static int open_bus(Agent *agent);
-
-/* aviommud lets go of every context that it has prepared for the name that we had. */
-static void renew_bus(Agent *agent) {
-        int r;
-
-        log_msg(LOG_NOTICE,
-                "Taking a new name on the bus, so that aviommud lets go of %zu contexts for "
-                "domains "
-                "that are no more.",
-                agent->n_abandoned);
-        agent->renew = false;
-        agent->world.aviommud = false;
-        agent->aviommud = aviommud_close(agent->aviommud);
-        comparisons_free(agent);
-        agent_lose_calls(agent);
-        agent->n_abandoned = 0;
-        r = open_bus(agent);
-        if (r < 0)
-                (void)sd_event_exit(agent->event, r);
-}
-
 static int on_work(sd_event_source *source, void *userdata) {
         Agent *agent = userdata;
 
         (void)source;
-        if (agent->renew)
-                renew_bus(agent);
         for (Followed *f = agent->domains; f; f = f->hh.next) {
                 FollowAction action = f->gone ? FOLLOW_NOTHING
                                               : follow_next(&f->follow, &agent->world);
@@ -258,7 +231,7 @@ static void on_presence(void *userdata, bool there) {
                 log_event(LOG_WARNING, MESSAGE_AGENT_NO_DAEMON, NULL, "aviommud is gone.");
         agent->world.aviommud = there;
         if (there) {
-                agent->n_abandoned = 0;
+                agent_forget_gone(agent);
                 for (Followed *f = agent->domains; f; f = f->hh.next)
                         follow_aviommud_came(&f->follow);
                 agent_list(agent);

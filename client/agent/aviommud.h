@@ -40,7 +40,7 @@ const char *aviommud_error_name(const sd_bus_error *error);
 /* The reply is h. */
 int aviommud_prepare(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata);
 
-/* A context that was prepared: it was used, and nobody has admitted who uses it. */
+/* A context that was prepared: nobody wants it, or it was used and nobody has admitted who uses it. */
 int aviommud_forget(Aviommud *a, sd_id128_t uuid, AviommudAnswer answer, void *userdata);
 
 /* The properties of a VM: the reply is a{sv}. */

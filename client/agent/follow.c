@@ -17,7 +17,9 @@ FollowAction follow_next(const Follow *f, const FollowWorld *world) {
         if (f->context == FOLLOW_SPENT)
                 return f->admitted ? FOLLOW_NOTHING : FOLLOW_RETIRE;
         if (!f->wants_context || !f->persistent)
-                return FOLLOW_NOTHING;
+                return f->context == FOLLOW_FRESH       ? FOLLOW_RETIRE
+                       : f->prepared && world->aviommud ? FOLLOW_FORGET
+                                                        : FOLLOW_NOTHING;
         if (f->context == FOLLOW_FRESH)
                 return f->to_start ? FOLLOW_START : FOLLOW_NOTHING;
         return world->aviommud && !f->admitted ? FOLLOW_PREPARE : FOLLOW_NOTHING;
@@ -86,21 +88,9 @@ void follow_libvirt_lost(Follow *f) {
 
 void follow_aviommud_came(Follow *f) {
         spoil(f);
-        f->prepared = false;
         f->admitted = false;
         f->refused = false;
         f->changed |= f->running;
-}
-
-void follow_calls_lost(Follow *f) {
-        if (f->under_way == FOLLOW_PREPARE) {
-                f->under_way = FOLLOW_NOTHING;
-                f->spoiled = false;
-        }
-        if (f->comparing) {
-                f->comparing = false;
-                f->changed = true;
-        }
 }
 
 void follow_vm_added(Follow *f) {
@@ -182,6 +172,10 @@ void follow_done(Follow *f, bool ok) {
                 f->context = FOLLOW_DEAD;
         else
                 f->context = spoiled ? FOLLOW_SPENT : FOLLOW_FRESH;
+}
+
+void follow_forgotten(Follow *f, bool heard) {
+        f->prepared |= !heard;
 }
 
 void follow_compared(Follow *f, bool settled) {

@@ -8,7 +8,7 @@
  * The context. Libvirt gives QEMU whatever iommufd is associated with the domain, and the same one again at the next start. A
  * context that was used, or of which aviommud may know nothing any more, is therefore replaced by a dead end before aviommud is
  * asked for another: whichever start comes in between fails, and none gets an iommufd that is not the one that aviommud would
- * take over.
+ * take over. One that is not wanted any more is replaced likewise, before aviommud lets go of it.
  *
  * The functions. What the running domain has is compared with what aviommud charges for it when one of the two may have changed.
  */
@@ -31,7 +31,7 @@ typedef enum FollowAction {
         FOLLOW_ASSOCIATE, /* the second half of it */
         FOLLOW_START,
         FOLLOW_COMPARE, /* what the domain has with what is charged */
-        FOLLOW_FORGET,  /* have aviommud let go of a context that was used */
+        FOLLOW_FORGET,  /* have aviommud let go of a context that was used or is not wanted */
         _FOLLOW_ACTION_MAX,
 } FollowAction;
 
@@ -51,7 +51,7 @@ typedef struct Follow {
         bool spoiled;           /* what is being prepared will not be good when it comes */
         bool admitted; /* aviommud has a VM of it, and prepares nothing as long as it has */
         bool refused;  /* something failed: again at the next report */
-        bool prepared; /* aviommud keeps one for it that no VM has taken over */
+        bool prepared; /* aviommud may keep one for it that no VM has taken over */
         bool leftover; /* and it runs on that one, or so it seems */
 
         bool functions_known;
@@ -76,11 +76,9 @@ void follow_undefined(Follow *f);
 /* Associations go with the connection; what is under way over it comes to nothing. */
 void follow_libvirt_lost(Follow *f);
 
-/* aviommud is on the bus, and it is another one than before, or knows us under another name. */
+/* aviommud is on the bus, and it is another one than before. */
 void follow_aviommud_came(Follow *f);
 
-/* No answer of aviommud will come to what it was asked. */
-void follow_calls_lost(Follow *f);
 void follow_vm_added(Follow *f);
 
 /* @ended: because it runs no more, which libvirt may tell later. */
@@ -105,5 +103,8 @@ bool follow_prepared(Follow *f, FollowPrepared answer);
 
 /* Libvirt has answered to ASSOCIATE, RETIRE or START. */
 void follow_done(Follow *f, bool ok);
+
+/* The answer to FORGET. @heard: it is aviommud's. */
+void follow_forgotten(Follow *f, bool heard);
 
 void follow_compared(Follow *f, bool settled);

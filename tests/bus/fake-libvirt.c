@@ -33,7 +33,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t unblocked = PTHREAD_COND_INITIALIZER;
 
 static struct {
-        bool lacking, blocking, blocked, unreachable, silent;
+        bool lacking, blocking, blocked, unreachable, silent, unwanting;
         struct {
                 sd_id128_t uuid;
                 int fd;
@@ -154,6 +154,12 @@ void fake_libvirt_set_devices(const char *devices) {
         (void)pthread_mutex_unlock(&lock);
 }
 
+void fake_libvirt_set_wanting(bool wanting) {
+        (void)pthread_mutex_lock(&lock);
+        fake.unwanting = !wanting;
+        (void)pthread_mutex_unlock(&lock);
+}
+
 /* Versions that do not know <iommufd> leave it out. The functions come at the end of the devices. */
 char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
         static const char end[] = "</devices>", iommufd[] = "<iommufd ";
@@ -170,7 +176,9 @@ char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
         fake.n_looks += !(flags & VIR_DOMAIN_XML_INACTIVE);
         if (asprintf(&text, "%.*s%s%s%s%s", (int)(at - xml), xml,
                      flags & VIR_DOMAIN_XML_INACTIVE ? "" : fake.devices, end,
-                     strstr(xml, iommufd) ? "" : "<iommufd enabled='yes' fdgroup='aviommu'/>",
+                     strstr(xml, iommufd) || fake.unwanting
+                             ? ""
+                             : "<iommufd enabled='yes' fdgroup='aviommu'/>",
                      at + strlen(end)) < 0)
                 text = NULL;
         (void)pthread_mutex_unlock(&lock);

@@ -32,6 +32,9 @@ void fake_libvirt_dissociate(sd_id128_t uuid);
 /* XML for the <devices> of running domains; @devices is copied. */
 void fake_libvirt_set_devices(const char *devices);
 
+/* Whether definitions have <iommufd>, and want a context with it; at first they do. */
+void fake_libvirt_set_wanting(bool wanting);
+
 /* How often the XML of running domains has been read. */
 unsigned fake_libvirt_count_looks(void);
 

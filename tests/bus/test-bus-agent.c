@@ -192,7 +192,7 @@ static void test_unsupported(void **state) {
         libvirt_end(connection, &agent);
 }
 
-/* When there is no more room, it is made of what was prepared for domains that are no more. */
+/* When there is no more room, there is again when a domain goes. */
 static void test_limit(void **state) {
         Fixture *f = *state;
         virConnectPtr connection = libvirt_begin();
@@ -211,13 +211,53 @@ static void test_limit(void **state) {
         assert_int_equal(virDomainUndefine(b), 0);
         wait_until(f, is_associated(uuid_of(3)));
         wait_until(f, is_associated(uuid_of(1)));
-        assert_int_equal(count_said("Taking a new name on the bus"), 1);
 
         agent_stop(&agent);
         (void)virDomainFree(a);
         (void)virDomainFree(b);
         (void)virDomainFree(c);
         libvirt_end(connection, &agent);
+}
+
+/* What was prepared for a domain that wants it no more, or is no more, aviommud does not keep; nor when it was away meanwhile. */
+static void test_unwanted(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        AgentThread agent;
+
+        agent_begin(&agent, f);
+        for (unsigned i = 0; i < 4; i++) {
+                bool away = i & 1, is_gone = i & 2;
+
+                wait_until(f, is_associated(uuid));
+                wait_until(f, count_said("has a fresh context") == i + 1);
+                if (away) {
+                        fixture_kill_daemon(f);
+                        wait_until(f, count_said("aviommud is gone.") == i / 2 + 1);
+                }
+                if (is_gone) {
+                        assert_int_equal(virDomainUndefine(domain), 0);
+                        fake_libvirt_dissociate(id_of(uuid));
+                } else {
+                        fake_libvirt_set_wanting(false);
+                        (void)virDomainFree(domain);
+                        domain = define(connection, "vm-a", uuid);
+                        wait_until(f, is_dead_end(uuid));
+                }
+                if (away) {
+                        fixture_launch_daemon(f);
+                        fixture_await_daemon(f);
+                }
+                wait_until(f, counter(f, "contexts") == 0);
+                fake_libvirt_set_wanting(true);
+                (void)virDomainFree(domain);
+                domain = define(connection, "vm-a", uuid);
+        }
+
+        agent_end(&agent, connection, domain);
+        wait_until(f, counter(f, "contexts") == 0);
 }
 
 /* A call into libvirt that does not return holds up nothing but other calls into libvirt. */
@@ -469,6 +509,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_restarts, .fdstore_max = 64),
                 BUS_TEST(test_unsupported),
                 BUS_TEST(test_limit, .config = "MaxPreparedContexts=2"),
+                BUS_TEST(test_unwanted, .fdstore_max = 64),
                 BUS_TEST(test_blocked, .fdstore_max = 64),
                 BUS_TEST(test_reports, .fdstore_max = 64),
                 BUS_TEST(test_starts),

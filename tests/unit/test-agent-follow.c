@@ -54,6 +54,18 @@ static const NextCase next_cases[] = {
           { .persistent = true, .context = FOLLOW_SPENT },
           &all,
           FOLLOW_RETIRE },
+        { "a fresh one, wants none any more",
+          { .persistent = true, .context = FOLLOW_FRESH, .prepared = true },
+          &all,
+          FOLLOW_RETIRE },
+        { "has let go of one that it wants no more",
+          { .persistent = true, .context = FOLLOW_DEAD, .prepared = true },
+          &all,
+          FOLLOW_FORGET },
+        { "has let go of one that it wants no more, aviommud is away",
+          { .persistent = true, .context = FOLLOW_DEAD, .prepared = true },
+          &no_aviommud,
+          FOLLOW_NOTHING },
         { "a spent one, and it may be starting with it",
           { WANTS, .context = FOLLOW_SPENT, .admitted = true },
           &all,
@@ -214,13 +226,6 @@ static void test_spoiled(void **state) {
                 assert_int_equal(follow_next(&g, &all), FOLLOW_RETIRE);
                 assert_true(g.prepared);
         }
-
-        /* Whom it was asked of has forgotten us. */
-        follow_begin(&f, FOLLOW_RETIRE);
-        follow_done(&f, true);
-        follow_begin(&f, FOLLOW_PREPARE);
-        follow_calls_lost(&f);
-        assert_int_equal(follow_next(&f, &all), FOLLOW_PREPARE);
 }
 
 static void test_start(void **state) {
@@ -263,9 +268,6 @@ static void test_functions(void **state) {
         /* Another aviommud may know of others, and so may one that was not there. */
         follow_aviommud_came(&f);
         assert_int_equal(follow_next(&f, &all), FOLLOW_COMPARE);
-        follow_begin(&f, FOLLOW_COMPARE);
-        follow_calls_lost(&f);
-        assert_int_equal(follow_next(&f, &all), FOLLOW_COMPARE);
 
         follow_functions(&f, false, false);
         assert_int_equal(follow_next(&f, &all), FOLLOW_NOTHING);
@@ -297,9 +299,26 @@ typedef struct Queue {
 } Queue;
 
 enum { REQUEST_PREPARE, REQUEST_FORGET };
-enum { SAYS_PREPARED, SAYS_EXISTS, SAYS_FAILED, SAYS_ADDED, SAYS_REMOVED, SAYS_CAME, SAYS_GONE };
+enum {
+        SAYS_PREPARED,
+        SAYS_EXISTS,
+        SAYS_FAILED,
+        SAYS_UNHEARD,
+        SAYS_ADDED,
+        SAYS_REMOVED,
+        SAYS_CAME,
+        SAYS_GONE
+};
 enum { ORDER_RETIRE, ORDER_ASSOCIATE };
-enum { TELLS_STARTED, TELLS_STOPPED, TELLS_UNDEFINED, TELLS_LOST, TELLS_LISTED, TELLS_DONE };
+enum {
+        TELLS_STARTED,
+        TELLS_STOPPED,
+        TELLS_UNDEFINED,
+        TELLS_WANTS,
+        TELLS_LOST,
+        TELLS_LISTED,
+        TELLS_DONE
+};
 
 #define DEAD_END (-1)
 
@@ -311,7 +330,7 @@ typedef struct Model {
         bool making;     /* a VM that will fail, of which nobody is told */
         int associated;  /* of libvirt; 0: none */
         unsigned n_lost; /* connections whose end the agent has not heard of */
-        bool running;
+        bool running, wants;
         Queue requests, says, orders, tells;
         Follow f;
         FollowWorld world;
@@ -336,8 +355,9 @@ static bool pop(Queue *q, int *kind, int *id) {
 static void model_start(Model *m) {
         int taken = m->prepared;
 
-        m->making = m->up && !m->running && !m->vm && taken == 0 && rand_r(&m->seed) % 8 == 0;
-        if (m->running || !m->up || m->vm || taken == 0)
+        m->making = m->up && m->wants && !m->running && !m->vm && taken == 0 &&
+                    rand_r(&m->seed) % 8 == 0;
+        if (m->running || !m->up || m->vm || !m->wants || taken == 0)
                 return; /* the hook refuses */
         m->prepared = 0;
         m->vm = true;
@@ -364,6 +384,12 @@ static void model_stop(Model *m) {
                 push(&m->says, SAYS_REMOVED, 0);
         }
         push(&m->tells, TELLS_STOPPED, 0);
+}
+
+/* Its definition changes. */
+static void model_want(Model *m, bool wants) {
+        m->wants = wants;
+        push(&m->tells, TELLS_WANTS, wants);
 }
 
 /* And defined anew, before anybody looks. */
@@ -402,6 +428,8 @@ static void model_aviommud_ends(Model *m) {
         while (pop(&m->requests, &kind, &id))
                 if (kind == REQUEST_PREPARE)
                         push(&m->says, SAYS_FAILED, 0);
+                else
+                        push(&m->says, SAYS_UNHEARD, 0);
 }
 
 /* It may have kept what it had prepared, and it may not. */
@@ -439,6 +467,9 @@ static void model_hear_aviommud(Model *m) {
         if (!pop(&m->says, &kind, &id))
                 return;
         switch (kind) {
+        case SAYS_UNHEARD:
+                follow_forgotten(&m->f, false);
+                break;
         case SAYS_ADDED:
                 follow_vm_added(&m->f);
                 break;
@@ -475,6 +506,9 @@ static void model_hear_libvirt(Model *m) {
         case TELLS_UNDEFINED:
                 follow_undefined(&m->f);
                 break;
+        case TELLS_WANTS:
+                follow_facts(&m->f, m->f.running, true, id);
+                break;
         case TELLS_LOST:
                 m->world.libvirt = false;
                 m->orders.head = m->orders.tail;
@@ -483,7 +517,7 @@ static void model_hear_libvirt(Model *m) {
                 break;
         case TELLS_LISTED:
                 m->world.libvirt = true;
-                follow_facts(&m->f, id, true, true);
+                follow_facts(&m->f, id, true, m->f.wants_context);
                 break;
         default:
                 follow_done(&m->f, true);
@@ -504,7 +538,9 @@ static void model_act(Model *m) {
                 push(&m->orders, ORDER_RETIRE, 0);
         else if (action == FOLLOW_FORGET && m->up)
                 push(&m->requests, REQUEST_FORGET, 0);
-        else if (action != FOLLOW_FORGET)
+        else if (action == FOLLOW_FORGET)
+                push(&m->says, SAYS_UNHEARD, 0);
+        else
                 fail_msg("there is nothing to do it with");
 }
 
@@ -521,6 +557,8 @@ static void model_step(Model *m) {
                 model_hear_aviommud(m);
         else if (dice < 82)
                 model_hear_libvirt(m);
+        else if (dice < 83)
+                model_want(m, rand_r(&m->seed) % 16 > 0);
         else if (dice < 88)
                 model_start(m);
         else if (dice < 93)
@@ -538,7 +576,8 @@ static void model_step(Model *m) {
 }
 
 /* All that is under way arrives, and a report's time comes. */
-static void model_settle(Model *m) {
+static void model_settle(Model *m, bool wants) {
+        model_want(m, wants);
         m->making = false;
         model_stop(m);
         model_aviommud_comes(m, false);
@@ -561,14 +600,17 @@ static void test_model(void **state) {
                 Model *m = new0(Model, 1);
 
                 assert_non_null(m);
-                *m = (Model){ .seed = seed, .up = true, .world = all };
+                *m = (Model){ .seed = seed, .up = true, .wants = true, .world = all };
                 follow_facts(&m->f, false, true, true);
                 for (unsigned i = 0; i < 2000; i++) {
                         model_step(m);
                         if (m->f.context == FOLLOW_FRESH && m->tells.head == m->tells.tail)
                                 assert_true(m->associated > 0);
                 }
-                model_settle(m);
+                model_settle(m, false);
+                assert_true(m->associated <= 0);
+                assert_int_equal(m->prepared, 0);
+                model_settle(m, true);
                 assert_int_equal(m->f.context, FOLLOW_FRESH);
                 assert_true(m->associated > 0);
                 assert_int_equal(m->associated, m->prepared);

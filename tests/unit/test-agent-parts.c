@@ -300,22 +300,24 @@ static Followed *followed_new(Agent *agent, uint8_t number) {
         return f;
 }
 
-/* A domain that libvirt has no more waits for the answer of aviommud, and goes when there will be none. */
-static void test_calls_lost(void **state) {
-        Agent agent = { .n_calls = 2 };
-        Followed *there = followed_new(&agent, 1), *gone = followed_new(&agent, 2);
+/* A domain that libvirt has no more waits for the answer of aviommud, and for an aviommud that keeps a context for it. */
+static void test_gone(void **state) {
+        Agent agent = {};
+        Followed *asking = followed_new(&agent, 1), *prepared = followed_new(&agent, 2);
 
         (void)state;
-        follow_begin(&there->follow, FOLLOW_PREPARE);
-        follow_begin(&gone->follow, FOLLOW_PREPARE);
-        agent_forget(&agent, gone);
-        assert_int_equal(HASH_COUNT(agent.domains), 2);
+        (void)followed_new(&agent, 3);
+        follow_begin(&asking->follow, FOLLOW_PREPARE);
+        prepared->follow.prepared = true;
+        agent_forget(&agent, asking);
+        agent_forget(&agent, prepared);
+        agent_forget_gone(&agent);
+        assert_int_equal(HASH_COUNT(agent.domains), 3);
 
-        agent_lose_calls(&agent);
-        assert_int_equal(HASH_COUNT(agent.domains), 1);
-        assert_ptr_equal(agent_find(&agent, there->uuid), there);
-        assert_int_equal(there->follow.under_way, FOLLOW_NOTHING);
-        assert_int_equal(agent.n_calls, 0);
+        assert_false(follow_prepared(&asking->follow, FOLLOW_PREPARED_REFUSED));
+        agent_forget_gone(&agent);
+        assert_int_equal(HASH_COUNT(agent.domains), 2);
+        assert_ptr_equal(agent_find(&agent, prepared->uuid), prepared);
         agent_forget_all(&agent);
 }
 
@@ -330,7 +332,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_starts_hostile, folder_setup, folder_teardown),
                 cmocka_unit_test_setup_teardown(test_starts_oom, folder_setup, folder_teardown),
                 cmocka_unit_test(test_mail),
-                cmocka_unit_test(test_calls_lost),
+                cmocka_unit_test(test_gone),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
