@@ -172,13 +172,13 @@ char *libvirt_get_capabilities(Libvirt *lv) {
 void libvirt_domain_done(LibvirtDomain *d) {
         free(d->name);
         free(d->xml);
+        free(d->error);
         *d = (LibvirtDomain){};
 }
 
-/* @as_it_runs: of a running one, rather than of its next start. */
+/* @as_it_runs: of a running one, rather than of its next start. What was read before a failure is in @d. */
 static int read_domain(Ctl *ctl, Libvirt *lv, virDomainPtr domain, bool as_it_runs,
-                       LibvirtDomain *ret) {
-        _cleanup_(libvirt_domain_done) LibvirtDomain d = {};
+                       LibvirtDomain *d) {
         unsigned flags = 0;
         const char *name;
         int active, persistent;
@@ -186,21 +186,17 @@ static int read_domain(Ctl *ctl, Libvirt *lv, virDomainPtr domain, bool as_it_ru
         active = LIMITED(lv, virDomainIsActive(domain));
         persistent = LIMITED(lv, virDomainIsPersistent(domain));
         name = virDomainGetName(domain);
-        if (active < 0 || persistent < 0 || !name || virDomainGetUUIDString(domain, d.uuid) < 0)
+        if (active < 0 || persistent < 0 || !name || virDomainGetUUIDString(domain, d->uuid) < 0)
                 return fail(ctl, "look at the domain");
-        d.name = alloc_printf("%s", name);
-        d.is_running = active;
-        d.is_persistent = persistent;
+        d->name = alloc_printf("%s", name);
+        d->is_running = active;
+        d->is_persistent = persistent;
         /* A driver that has no such images says so by an error. */
-        d.is_saved = !active && LIMITED(lv, virDomainHasManagedSaveImage(domain, 0)) == 1;
+        d->is_saved = !active && LIMITED(lv, virDomainHasManagedSaveImage(domain, 0)) == 1;
         if (persistent && !(active && as_it_runs))
                 flags |= VIR_DOMAIN_XML_INACTIVE;
-        d.xml = LIMITED(lv, virDomainGetXMLDesc(domain, flags));
-        if (!d.xml)
-                return fail(ctl, "read the domain's XML");
-        *ret = d;
-        d = (LibvirtDomain){};
-        return 0;
+        d->xml = LIMITED(lv, virDomainGetXMLDesc(domain, flags));
+        return d->xml ? 0 : fail(ctl, "read the domain's XML");
 }
 
 static virDomainPtr look_up(Libvirt *lv, const char *what) {
@@ -216,14 +212,36 @@ static virDomainPtr look_up(Libvirt *lv, const char *what) {
 }
 
 int libvirt_find(Ctl *ctl, Libvirt *lv, const char *what, LibvirtDomain *ret) {
+        _cleanup_(libvirt_domain_done) LibvirtDomain d = {};
         virDomainPtr domain = look_up(lv, what);
         int r;
 
         if (!domain)
                 return fail(ctl, "find the domain");
-        r = read_domain(ctl, lv, domain, false, ret);
+        r = read_domain(ctl, lv, domain, false, &d);
         (void)virDomainFree(domain);
-        return r;
+        if (r < 0)
+                return r;
+        *ret = d;
+        d = (LibvirtDomain){};
+        return 0;
+}
+
+static int use_domain(Ctl *ctl, Libvirt *lv, virDomainPtr domain,
+                      int (*use)(const LibvirtDomain *d, void *userdata), void *userdata) {
+        _cleanup_(libvirt_domain_done) LibvirtDomain d = {};
+        int r;
+
+        r = read_domain(ctl, lv, domain, true, &d);
+        if (r == -ENOENT) /* gone meanwhile */
+                return 0;
+        if (r < 0) {
+                /* One that is too large for libvirt's protocol, say, does not stand in the way of the others. */
+                if (!d.name || LIMITED(lv, virConnectIsAlive(lv->connection)) != 1)
+                        return r;
+                d.error = alloc_printf("%s", ctl->failure.text);
+        }
+        return use(&d, userdata);
 }
 
 int libvirt_for_each(Ctl *ctl, Libvirt *lv, int (*use)(const LibvirtDomain *d, void *userdata),
@@ -235,15 +253,8 @@ int libvirt_for_each(Ctl *ctl, Libvirt *lv, int (*use)(const LibvirtDomain *d, v
         if (n < 0)
                 return fail(ctl, "list the domains");
         for (int i = 0; i < n; i++) {
-                _cleanup_(libvirt_domain_done) LibvirtDomain d = {};
-
-                if (r >= 0) {
-                        r = read_domain(ctl, lv, domains[i], true, &d);
-                        if (r == -ENOENT) /* gone meanwhile */
-                                r = 0;
-                        else if (r >= 0)
-                                r = use(&d, userdata);
-                }
+                if (r >= 0)
+                        r = use_domain(ctl, lv, domains[i], use, userdata);
                 (void)virDomainFree(domains[i]);
         }
         free(domains);

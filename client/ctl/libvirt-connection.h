@@ -35,6 +35,7 @@ bool libvirt_is_users(Libvirt *lv);
 typedef struct LibvirtDomain {
         char uuid[UUID_STRING_SIZE];
         char *name, *xml; /* xml: of the next start; of one that is not persistent, as it runs */
+        char *error;      /* why there is no xml, in libvirt_for_each() */
         bool is_running, is_persistent;
         bool is_saved; /* shut off with a managed save image: its next start is as it was saved, with the XML that it had */
 } LibvirtDomain;
@@ -44,7 +45,7 @@ void libvirt_domain_done(LibvirtDomain *d);
 /* Finds a domain by its UUID, id or name. Returns 0 or a negative errno (failure set). */
 int libvirt_find(Ctl *ctl, Libvirt *lv, const char *what, LibvirtDomain *ret);
 
-/* Calls @use with each domain that there is; a running one's XML is as it runs. Stops when it returns a negative errno. Returns that, 0,
+/* Calls @use with each domain that there is, also where its XML is not to be had; a running one's is as it runs. Stops when it returns a negative errno. Returns that, 0,
  * or a negative errno (failure set). */
 int libvirt_for_each(Ctl *ctl, Libvirt *lv, int (*use)(const LibvirtDomain *d, void *userdata),
                      void *userdata);

@@ -110,9 +110,13 @@ static int add_domain(const LibvirtDomain *domain, void *userdata) {
         Row row = {};
         int r;
 
-        r = domain->is_running
-                    ? domain_parse_started(domain->xml, strlen(domain->xml), d, &row.error)
-                    : domain_parse(domain->xml, strlen(domain->xml), d, &row.error);
+        if (!domain->xml) {
+                row.error = alloc_printf("%s", domain->error);
+                r = -EIO;
+        } else
+                r = domain->is_running
+                            ? domain_parse_started(domain->xml, strlen(domain->xml), d, &row.error)
+                            : domain_parse(domain->xml, strlen(domain->xml), d, &row.error);
         if (r >= 0 && d->bad_request) {
                 row.error = TAKE_PTR(d->bad_request);
                 domain_done(d);

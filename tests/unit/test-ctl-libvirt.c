@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What `aviommuctl libvirt` makes of versions and capabilities of libvirt and QEMU that are not here, and its differences. */
+/*
+ * What `aviommuctl libvirt` makes of versions and capabilities of libvirt and QEMU that are not here, of domains that libvirt does not
+ * show, and its differences.
+ */
 
 #include "unit.h"
+
+#include <libvirt/libvirt.h>
 
 #include "ctl/libvirt.h"
 
@@ -152,11 +157,57 @@ static void test_diff_of_much(void **state) {
         assert_non_null(strstr(got, "-a999\n+b0\n"));
 }
 
+/* ---- domains ---- */
+
+char *__real_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags);
+char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags);
+
+/* Of one domain it is too much for libvirt; in its stead there is a flag that it does not know. */
+char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
+        return __real_virDomainGetXMLDesc(
+                domain, streq(virDomainGetName(domain), "picky") ? 1U << 31 : flags);
+}
+
+typedef struct Seen {
+        unsigned n, n_unreadable;
+} Seen;
+
+static int on_domain(const LibvirtDomain *d, void *userdata) {
+        Seen *seen = userdata;
+
+        seen->n++;
+        assert_true(!d->xml == streq(d->name, "picky"));
+        assert_true(!d->xml == !!d->error);
+        assert_int_equal(strlen(d->uuid), 36);
+        if (d->error) {
+                seen->n_unreadable++;
+                assert_non_null(strstr(d->error, "Cannot read the domain's XML: "));
+        }
+        return 0;
+}
+
+static void test_unreadable_domain(void **state) {
+        Ctl ctl = { .uri = "test://" LIBVIRT_DIR "/node.xml" };
+        _cleanup_(libvirt_closep) Libvirt *lv = NULL;
+        LibvirtDomain d;
+        Seen seen = {};
+
+        (void)state;
+        assert_int_equal(libvirt_open(&ctl, false, &lv), 0);
+        assert_int_equal(libvirt_for_each(&ctl, lv, on_domain, &seen), 0);
+        assert_int_equal(seen.n_unreadable, 1);
+        assert_true(seen.n > 3);
+
+        /* Who asks for that one is told. */
+        assert_int_equal(libvirt_find(&ctl, lv, "picky", &d), -EIO);
+        assert_int_equal(libvirt_find(&ctl, lv, "web", &d), 0);
+        libvirt_domain_done(&d);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_versions),
-                cmocka_unit_test(test_capabilities),
-                cmocka_unit_test(test_diff),
+                cmocka_unit_test(test_versions),          cmocka_unit_test(test_capabilities),
+                cmocka_unit_test(test_unreadable_domain), cmocka_unit_test(test_diff),
                 cmocka_unit_test(test_diff_of_much),
         };
 
