@@ -123,7 +123,8 @@ static void on_domain(Agent *agent, News *news) {
         f->autostart = facts->autostart;
         free(f->name);
         f->name = TAKE_PTR(news->facts.name);
-        follow_facts(&f->follow, facts->running, facts->persistent, facts->wants_context);
+        follow_facts(&f->follow, facts->running, facts->persistent,
+                     facts->next_unknown ? f->follow.wants_context : facts->wants_context);
         on_functions(f, news);
         if (facts->running)
                 started(agent, f);

@@ -4,6 +4,8 @@
 
 #include "agent/libvirt-private.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 
 /* A start is told of while libvirt is still about it, and does not have to share the machine with us. */
@@ -15,12 +17,16 @@ static bool error_is(int code) {
         return e && e->code == code;
 }
 
-/* A call has failed: was it the connection? */
+/* A call has failed, with @reason: was it the connection? */
+static void check_alive_after(Libvirt *lv, const char *reason) {
+        if (lv->connection && virConnectIsAlive(lv->connection) != 1)
+                libvirt_lose(lv, reason ?: "the connection is lost");
+}
+
 static void check_alive(Libvirt *lv) {
         _cleanup_free_ char *reason = strdup(libvirt_error());
 
-        if (lv->connection && virConnectIsAlive(lv->connection) != 1)
-                libvirt_lose(lv, reason ?: "the connection is lost");
+        check_alive_after(lv, reason);
 }
 
 /* ---- a domain ---- */
@@ -30,7 +36,21 @@ static int failed(void) {
         return error_is(VIR_ERR_NO_DOMAIN) ? -ENOENT : error_is(VIR_ERR_NO_MEMORY) ? -ENOMEM : -EIO;
 }
 
-/* Reads the XML. A domain whose request cannot be read has a sentence in @facts->unreadable, and *ret is left. */
+/* There is no XML to be had: it may be too large for libvirt's protocol. */
+static int not_given(DomainFacts *facts) {
+        int r = failed();
+
+        if (r != -EIO)
+                return r;
+        free(facts->unreadable);
+        if (asprintf(&facts->unreadable, "Libvirt does not give its XML: %s", libvirt_error()) >= 0)
+                return -ENODATA;
+        facts->unreadable = NULL;
+        return -ENOMEM;
+}
+
+/* Reads the XML. A domain whose XML cannot be read has a sentence in @facts->unreadable, and *ret is left. Returns 0, -ENODATA
+ * (there is none to be read), -ENOENT, -ENOMEM. */
 static int read_xml(virDomainPtr domain, unsigned flags, DomainFacts *facts, Domain *ret,
                     bool *ret_read) {
         _cleanup_free_ char *xml = virDomainGetXMLDesc(domain, flags);
@@ -39,7 +59,7 @@ static int read_xml(virDomainPtr domain, unsigned flags, DomainFacts *facts, Dom
 
         *ret_read = false;
         if (!xml)
-                return failed();
+                return not_given(facts);
         r = flags & VIR_DOMAIN_XML_INACTIVE ? domain_parse(xml, strlen(xml), ret, &error)
                                             : domain_parse_started(xml, strlen(xml), ret, &error);
         if (r >= 0) {
@@ -102,9 +122,13 @@ static int read_facts(const Libvirt *lv, virDomainPtr domain, DomainFacts *facts
                         return failed();
                 facts->autostart = autostart;
                 r = read_next_start(domain, facts);
+                facts->next_unknown = r == -ENODATA;
         }
-        if (r >= 0 && active)
-                r = read_functions(lv, domain, facts);
+        if ((r >= 0 || facts->next_unknown) && active) {
+                int q = read_functions(lv, domain, facts);
+
+                r = q < 0 ? q : r;
+        }
         return r;
 }
 
@@ -117,13 +141,17 @@ static void look_at(Libvirt *lv, virDomainPtr domain, bool devices) {
         news->devices = devices;
         (void)virDomainGetUUID(domain, news->uuid.bytes);
         r = read_facts(lv, domain, &news->facts);
+        if (r == -ENODATA)
+                check_alive_after(lv, news->facts.unreadable);
         if (r == -ENOENT)
                 news->kind = NEWS_GONE;
-        else if (r < 0) {
+        else if (r < 0 && (r != -ENODATA || lv->lost)) {
                 log_msg(LOG_WARNING, "Cannot look at domain %s: %s",
                         strempty(virDomainGetName(domain)),
-                        r == -ENOMEM ? strerror(-r) : libvirt_error());
-                if (r != -ENOMEM)
+                        r == -ENOMEM    ? strerror(-r)
+                        : r == -ENODATA ? news->facts.unreadable
+                                        : libvirt_error());
+                if (r == -EIO)
                         check_alive(lv);
                 news_free(news);
                 return;

@@ -45,12 +45,13 @@ typedef struct DomainFacts {
         char *name;
         bool running, persistent, autostart;
         bool wants_context;   /* the next start wants one associated */
+        bool next_unknown;    /* libvirt did not give the XML that says so */
         bool functions_known; /* of one that runs, if its XML could be read */
         DomainFunction *functions;
         size_t n_functions;
         uint64_t memory; /* bytes; with the functions, as is what follows */
         DomainLate late;
-        char *unreadable; /* why its XML could not be read; NULL: it could */
+        char *unreadable; /* why its XML could not be read, or was not to be had; NULL: it could */
         char *bad_request; /* why the running one's request could not, though the functions are known */
 } DomainFacts;
 

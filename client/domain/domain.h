@@ -15,7 +15,7 @@
 /* The iommufd group of libvirt that the agent associates a context with. */
 #define DOMAIN_FDGROUP "aviommu"
 
-/* Bytes of XML that are read at most; libvirt's own limit on metadata is far below. */
+/* Bytes of XML that are read at most; libvirt's protocol allows half of that for a string. */
 #define DOMAIN_XML_SIZE_MAX ((size_t)8 << 20)
 
 #define DOMAIN_FUNCTIONS_MAX 1024

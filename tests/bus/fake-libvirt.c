@@ -33,7 +33,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t unblocked = PTHREAD_COND_INITIALIZER;
 
 static struct {
-        bool lacking, blocking, blocked, unreachable, silent, unwanting;
+        bool lacking, blocking, blocked, unreachable, silent, unwanting, withholding;
         struct {
                 sd_id128_t uuid;
                 int fd;
@@ -160,17 +160,27 @@ void fake_libvirt_set_wanting(bool wanting) {
         (void)pthread_mutex_unlock(&lock);
 }
 
+void fake_libvirt_withhold_xml(bool withhold) {
+        (void)pthread_mutex_lock(&lock);
+        fake.withholding = withhold;
+        (void)pthread_mutex_unlock(&lock);
+}
+
 /* Versions that do not know <iommufd> leave it out. The functions come at the end of the devices. */
 char *__wrap_virDomainGetXMLDesc(virDomainPtr domain, unsigned flags) {
         static const char end[] = "</devices>", iommufd[] = "<iommufd ";
-        char *xml = __real_virDomainGetXMLDesc(domain, flags), *at, *text = NULL;
-        bool adds;
+        bool is_ours = strncmp(virDomainGetName(domain), "vm-", 3) == 0, withheld;
+        char *xml, *at, *text = NULL;
 
+        (void)pthread_mutex_lock(&lock);
+        withheld = is_ours && fake.withholding;
+        (void)pthread_mutex_unlock(&lock);
+        /* There is no such flag, for a reason that libvirt gives itself. */
+        xml = __real_virDomainGetXMLDesc(domain, withheld ? 1U << 31 : flags);
         if (!xml)
                 return NULL;
         at = strstr(xml, end);
-        adds = strncmp(virDomainGetName(domain), "vm-", 3) == 0;
-        if (!at || !adds)
+        if (!at || !is_ours)
                 return xml;
         (void)pthread_mutex_lock(&lock);
         fake.n_looks += !(flags & VIR_DOMAIN_XML_INACTIVE);

@@ -35,6 +35,9 @@ void fake_libvirt_set_devices(const char *devices);
 /* Whether definitions have <iommufd>, and want a context with it; at first they do. */
 void fake_libvirt_set_wanting(bool wanting);
 
+/* The XML of the domains whose names begin with "vm-" is not to be had, or is again. */
+void fake_libvirt_withhold_xml(bool withhold);
+
 /* How often the XML of running domains has been read. */
 unsigned fake_libvirt_count_looks(void);
 

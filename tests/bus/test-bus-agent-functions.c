@@ -374,6 +374,47 @@ static void test_vm_taken_down(void **state) {
         agent_end(&agent, connection, domain);
 }
 
+/* Libvirt does not give its XML, which is said once: what is known of it else holds, and it is not forgotten. */
+static void test_no_xml(void **state) {
+        Fixture *f = *state;
+        const char *uuid = uuid_of(1);
+        virConnectPtr connection = libvirt_begin();
+        virDomainPtr domain = define(connection, "vm-a", uuid);
+        virDomainPtr other = define(connection, "vm-b", uuid_of(2));
+        AgentThread agent;
+
+        fake_libvirt_set_devices(HOSTDEV("0x01"));
+        assert_int_equal(virDomainCreate(domain), 0);
+        agent_begin(&agent, f);
+        wait_until(f, vm_count(f) == 1);
+        wait_until(f, is_associated(uuid_of(2)));
+
+        fake_libvirt_withhold_xml(true);
+        plug(HOSTDEV("0x01") HOSTDEV("0x43"));
+        wait_until(f, count_said("Domain vm-a is left alone: Libvirt does not give its XML") == 1);
+        (void)virDomainFree(other);
+        other = define(connection, "vm-b", uuid_of(2));
+        wait_until(f, count_said("Domain vm-b is left alone") == 1);
+        fake_libvirt_set_reachable(false);
+        wait_until(f, count_said("is lost") == 1);
+        fake_libvirt_set_reachable(true);
+        wait_until(f, count_said("Domain vm-b has a fresh context") == 2);
+        CREATE(f, uuid_of(3), .tier = "virtio", .handover = "none", .leash = "agent");
+        (void)hear(f, "VmRemoved*agent-report*"); /* reports come */
+        assert_int_equal(count_said("is left alone"), 2);
+        assert_int_equal(count_said("Cannot look"), 0);
+        assert_int_equal(vm_count(f), 1);
+
+        fake_libvirt_withhold_xml(false);
+        plug(HOSTDEV("0x01") HOSTDEV("0x43"));
+        wait_until(f, has_function(f, uuid, DISK));
+
+        assert_int_equal(virDomainDestroy(domain), 0);
+        wait_until(f, vm_count(f) == 0);
+        (void)virDomainFree(other);
+        agent_end(&agent, connection, domain);
+}
+
 /* By what is configured of those that ask nothing. */
 static void test_first_function_configured(void **state) {
         Fixture *f = *state;
@@ -417,6 +458,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_first_function_at_once),
                 BUS_TEST(test_ended_meanwhile),
                 BUS_TEST(test_vm_taken_down),
+                BUS_TEST(test_no_xml),
                 BUS_TEST(test_first_function_configured),
         };
 
