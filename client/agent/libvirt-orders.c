@@ -146,8 +146,7 @@ static void look_at(Libvirt *lv, virDomainPtr domain, bool devices) {
         if (r == -ENOENT)
                 news->kind = NEWS_GONE;
         else if (r < 0 && (r != -ENODATA || lv->lost)) {
-                log_msg(LOG_WARNING, "Cannot look at domain %s: %s",
-                        strempty(virDomainGetName(domain)),
+                log_msg(LOG_WARNING, "Cannot look at domain %s: %s", strempty(news->facts.name),
                         r == -ENOMEM    ? strerror(-r)
                         : r == -ENODATA ? news->facts.unreadable
                                         : libvirt_error());
