@@ -8,37 +8,31 @@
 #include "domain/domain.h"
 #include "domain/xml.h"
 
-#define DEPTH_MAX 256
+/* Of what is kept; two sentences name them. A name is looked up in what all the elements around it declare. */
+#define DEPTH_MAX      256
+#define NAMESPACES_MAX 64
 
-/* Between the parts of a name that Expat hands over. A control character: none of the parts can have it. */
-#define SEPARATOR '\f'
+#define XML_XMLNS "http://www.w3.org/XML/1998/namespace"
 
 typedef struct Reader {
         XML_Parser parser;
-        XmlNode *root, *open;     /* the element whose end tag is to come */
-        XmlNamespace *namespaces; /* of the element that is to come */
-        const XmlNode *foreign;   /* of whose content nothing is kept; NULL: none is open */
-        size_t n_skipped;         /* elements of it that are open */
-        size_t depth;
+        XmlNode *root, *open;   /* the element whose end tag is to come */
+        const XmlNode *request; /* in <metadata>; NULL: none is open */
+        const XmlNode *foreign; /* of whose content nothing is kept; NULL: none is open */
+        size_t n_skipped;       /* elements of it that are open */
+        size_t depth, n_namespaces;
         int result; /* of what stopped the parser, with *reterr where it is -EINVAL */
         char **reterr;
 } Reader;
 
-static XmlNamespace *namespaces_free(XmlNamespace *list) {
-        while (list) {
-                XmlNamespace *next = list->next;
-
-                free(list);
-                list = next;
-        }
-        return NULL;
-}
-
 static void reader_done(Reader *reader) {
         if (reader->parser)
                 XML_ParserFree(reader->parser);
-        namespaces_free(reader->namespaces);
         xml_free(reader->root);
+}
+
+static XmlNamespace *namespaces_around(const XmlNode *node) {
+        return node->parent ? node->parent->namespaces : NULL;
 }
 
 static void node_free(XmlNode *node) {
@@ -48,7 +42,11 @@ static void node_free(XmlNode *node) {
                 free(node->attributes);
                 node->attributes = next;
         }
-        namespaces_free(node->namespaces);
+        for (XmlNamespace *ns = node->namespaces, *next; ns && ns != namespaces_around(node);
+             ns = next) {
+                next = ns->next;
+                free(ns);
+        }
         free(node->text);
         free(node);
 }
@@ -93,6 +91,11 @@ static void stop(Reader *reader, int result) {
         (void)XML_StopParser(reader->parser, XML_FALSE);
 }
 
+static int refuse_line(Reader *reader, const char *what) {
+        return refuse_document(reader->reterr, -EINVAL, "Line %lu of the domain's XML: %s.",
+                               XML_GetCurrentLineNumber(reader->parser), what);
+}
+
 static size_t position_of(const Reader *reader) {
         return (size_t)XML_GetCurrentByteIndex(reader->parser);
 }
@@ -102,23 +105,17 @@ static size_t position_after(const Reader *reader) {
         return position_of(reader) + (size_t)XML_GetCurrentByteCount(reader->parser);
 }
 
-/* Takes "xmlns name prefix", "xmlns name" or "name" apart, in place. */
-static void split_name(char *names, const char **ret_xmlns, const char **ret_prefix,
-                       const char **ret_name) {
-        char *name = strchr(names, SEPARATOR), *prefix;
+/* Takes "prefix:name" apart, in place. Of more colons the first one counts, as it does for libvirt's parser. */
+static void split_name(char *text, const char **ret_prefix, const char **ret_name) {
+        char *colon = strchr(text, ':');
 
-        *ret_xmlns = *ret_prefix = NULL;
-        *ret_name = names;
-        if (!name)
+        *ret_prefix = NULL;
+        *ret_name = text;
+        if (!colon || colon == text || !colon[1])
                 return;
-        *name++ = '\0';
-        *ret_xmlns = names;
-        *ret_name = name;
-        prefix = strchr(name, SEPARATOR);
-        if (prefix) {
-                *prefix++ = '\0';
-                *ret_prefix = prefix;
-        }
+        *colon = '\0';
+        *ret_prefix = text;
+        *ret_name = colon + 1;
 }
 
 /* Adds a node with room for @n_more bytes behind it. NULL: no memory. */
@@ -143,107 +140,159 @@ static XmlNode *add_node(Reader *reader, XmlKind kind, size_t n_more) {
         return node;
 }
 
-static int add_attribute(XmlAttribute ***end, const char *names, const char *value) {
-        size_t n_names = strlen(names) + 1, n_value = strlen(value) + 1;
-        XmlAttribute *a = calloc(1, sizeof(*a) + n_names + n_value);
-        char *strings;
+/* "xmlns" and "xmlns:prefix"; *ret_prefix is NULL for the first. */
+static bool is_declaration(const char *name, const char **ret_prefix) {
+        size_t n = strlen("xmlns");
 
-        if (!a)
-                return -ENOMEM;
-        strings = (char *)(a + 1);
-        memcpy(strings, names, n_names);
-        memcpy(strings + n_names, value, n_value);
-        split_name(strings, &a->xmlns, &a->prefix, &a->name);
-        a->value = strings + n_names;
-        **end = a;
-        *end = &a->next;
+        if (strncmp(name, "xmlns", n) != 0 || (name[n] && name[n] != ':'))
+                return false;
+        *ret_prefix = name[n] ? name + n + 1 : NULL;
+        return true;
+}
+
+/* Returns how many there are, or -ENOMEM. */
+static int add_namespaces(XmlNode *node, const XML_Char **attributes) {
+        int n = 0;
+
+        node->namespaces = namespaces_around(node);
+        for (const char *prefix; *attributes; attributes += 2) {
+                size_t n_prefix, n_xmlns = strlen(attributes[1]) + 1;
+                XmlNamespace *ns;
+                char *strings;
+
+                if (!is_declaration(attributes[0], &prefix))
+                        continue;
+                n_prefix = prefix ? strlen(prefix) + 1 : 0;
+                ns = calloc(1, sizeof(*ns) + n_prefix + n_xmlns);
+                if (!ns)
+                        return -ENOMEM;
+                strings = (char *)(ns + 1);
+                if (prefix)
+                        ns->prefix = memcpy(strings, prefix, n_prefix);
+                ns->xmlns = memcpy(strings + n_prefix, attributes[1], n_xmlns);
+                ns->next = node->namespaces;
+                node->namespaces = ns;
+                n++;
+        }
+        return n;
+}
+
+/* What @prefix stands for in @node; NULL: nothing. */
+static const char *find_namespace(const XmlNode *node, const char *prefix) {
+        if (prefix && streq(prefix, "xml"))
+                return XML_XMLNS;
+        for (const XmlNamespace *ns = node->namespaces; ns; ns = ns->next)
+                if (prefix ? ns->prefix && streq(ns->prefix, prefix) : !ns->prefix)
+                        return *ns->xmlns ? ns->xmlns : NULL;
+        return NULL;
+}
+
+static int add_attributes(XmlNode *node, const XML_Char **attributes) {
+        XmlAttribute **end = &node->attributes;
+
+        for (const char *prefix; *attributes; attributes += 2) {
+                size_t n_name = strlen(attributes[0]) + 1, n_value = strlen(attributes[1]) + 1;
+                XmlAttribute *a;
+                char *strings;
+
+                if (is_declaration(attributes[0], &prefix))
+                        continue;
+                a = calloc(1, sizeof(*a) + n_name + n_value);
+                if (!a)
+                        return -ENOMEM;
+                strings = (char *)(a + 1);
+                a->value = memcpy(strings + n_name, attributes[1], n_value);
+                split_name(memcpy(strings, attributes[0], n_name), &a->prefix, &a->name);
+                if (a->prefix)
+                        a->xmlns = strempty(find_namespace(node, a->prefix));
+                *end = a;
+                end = &a->next;
+        }
         return 0;
 }
 
-/* In <metadata> anybody may leave as much as libvirt bears. What is in another's element is kept by no one here. */
-static bool is_foreign(const XmlNode *node) {
+/* In <metadata> anybody may leave as much as libvirt bears, in names that are bound to nothing, too. What is in another's element is kept by
+ * no one here; nor what is too deep in a request for anything to be right there. */
+static bool is_in_metadata(const XmlNode *node) {
         const XmlNode *metadata = node->parent;
 
         return metadata && metadata->parent && !metadata->parent->parent &&
-               xml_is(metadata, NULL, "metadata") &&
-               (!node->xmlns || !streq(node->xmlns, DOMAIN_XMLNS));
+               xml_is(metadata, NULL, "metadata");
 }
 
-static void start_element(void *userdata, const XML_Char *names, const XML_Char **attributes) {
-        Reader *reader = userdata;
-        size_t n_names = strlen(names) + 1;
-        XmlAttribute **end;
-        XmlNode *node;
-        int r = 0;
+/* Its name, its attributes and whether its content is kept. */
+static int read_tag(Reader *reader, XmlNode *node, char *name, const XML_Char **attributes) {
+        int n, r;
 
-        if (reader->depth == DEPTH_MAX)
-                return stop(reader,
-                            refuse_document(reader->reterr, -EINVAL,
-                                            "Line %lu of the domain's XML: elements are nested "
-                                            "deeper than %i.",
-                                            XML_GetCurrentLineNumber(reader->parser), DEPTH_MAX));
+        n = add_namespaces(node, attributes);
+        if (n < 0)
+                return n;
+        split_name(name, &node->prefix, &node->name);
+        node->xmlns = find_namespace(node, node->prefix);
+        if (node->prefix && !node->xmlns) {
+                if (!reader->request)
+                        return refuse_line(reader, "unbound prefix");
+                name[strlen(name)] = ':';
+                node->name = TAKE_PTR(node->prefix);
+        }
+
+        if (reader->request ? node->parent->parent == reader->request
+                            : is_in_metadata(node) && !streq(strempty(node->xmlns), DOMAIN_XMLNS)) {
+                reader->foreign = node;
+                return 0;
+        }
+        reader->n_namespaces += (size_t)n;
+        if (reader->n_namespaces > NAMESPACES_MAX)
+                return refuse_line(reader, "more namespaces than 64 are declared");
+        r = add_attributes(node, attributes);
+        if (r >= 0 && !reader->request && is_in_metadata(node))
+                reader->request = node;
+        return r;
+}
+
+static void start_element(void *userdata, const XML_Char *name, const XML_Char **attributes) {
+        Reader *reader = userdata;
+        size_t n_name = strlen(name) + 1;
+        XmlNode *node;
+        int r;
+
         if (reader->foreign) {
-                reader->depth++;
                 reader->n_skipped++;
                 return;
         }
-        node = add_node(reader, XML_ELEMENT, n_names);
+        if (reader->depth == DEPTH_MAX)
+                return stop(reader, refuse_line(reader, "elements are nested deeper than 256"));
+        node = add_node(reader, XML_ELEMENT, n_name);
         if (!node)
                 return stop(reader, -ENOMEM);
         reader->open = node;
         reader->depth++;
-        memcpy(node + 1, names, n_names);
-        split_name((char *)(node + 1), &node->xmlns, &node->prefix, &node->name);
-        node->namespaces = TAKE_PTR(reader->namespaces);
         node->place.start = position_of(reader);
         node->place.tag_end = position_after(reader);
-        if (is_foreign(node)) {
-                reader->foreign = node;
-                return;
-        }
-
-        end = &node->attributes;
-        for (; *attributes && r >= 0; attributes += 2)
-                r = add_attribute(&end, attributes[0], attributes[1]);
+        r = read_tag(reader, node, memcpy(node + 1, name, n_name), attributes);
         if (r < 0)
                 stop(reader, r);
 }
 
-static void end_element(void *userdata, const XML_Char *names) {
+static void end_element(void *userdata, const XML_Char *name) {
         Reader *reader = userdata;
         XmlNode *node = reader->open;
 
-        (void)names;
-        reader->depth--;
+        (void)name;
+        if (reader->result < 0) /* of "<name/>", where its begin has stopped the parser */
+                return;
         if (reader->n_skipped > 0) {
                 reader->n_skipped--;
                 return;
         }
+        reader->depth--;
         if (node == reader->foreign)
                 reader->foreign = NULL;
+        if (node == reader->request)
+                reader->request = NULL;
         node->place.content_end = position_of(reader);
         node->place.end = position_after(reader);
         reader->open = node->parent;
-}
-
-static void declare_namespace(void *userdata, const XML_Char *prefix, const XML_Char *xmlns) {
-        Reader *reader = userdata;
-        size_t n_prefix = prefix ? strlen(prefix) + 1 : 0;
-        size_t n_xmlns = strlen(strempty(xmlns)) + 1;
-        XmlNamespace *ns;
-        char *strings;
-
-        if (reader->foreign)
-                return;
-        ns = calloc(1, sizeof(*ns) + n_prefix + n_xmlns);
-        if (!ns)
-                return stop(reader, -ENOMEM);
-        strings = (char *)(ns + 1);
-        if (prefix)
-                ns->prefix = memcpy(strings, prefix, n_prefix);
-        ns->xmlns = memcpy(strings + n_prefix, strempty(xmlns), n_xmlns);
-        ns->next = reader->namespaces;
-        reader->namespaces = ns;
 }
 
 /* Comes in pieces. */
@@ -327,9 +376,7 @@ static int parse(Reader *reader, const char *text, size_t length) {
         XML_Parser parser = reader->parser;
 
         XML_SetUserData(parser, reader);
-        XML_SetReturnNSTriplet(parser, 1);
         XML_SetElementHandler(parser, start_element, end_element);
-        XML_SetStartNamespaceDeclHandler(parser, declare_namespace);
         XML_SetCharacterDataHandler(parser, add_text);
         XML_SetCommentHandler(parser, add_comment);
         XML_SetProcessingInstructionHandler(parser, add_instruction);
@@ -342,9 +389,7 @@ static int parse(Reader *reader, const char *text, size_t length) {
                 return reader->result;
         if (XML_GetErrorCode(parser) == XML_ERROR_NO_MEMORY)
                 return -ENOMEM;
-        return refuse_document(reader->reterr, -EINVAL, "Line %lu of the domain's XML: %s.",
-                               XML_GetCurrentLineNumber(parser),
-                               XML_ErrorString(XML_GetErrorCode(parser)));
+        return refuse_line(reader, XML_ErrorString(XML_GetErrorCode(parser)));
 }
 
 int xml_read(const char *text, size_t length, XmlNode **ret, char **reterr) {
@@ -357,7 +402,8 @@ int xml_read(const char *text, size_t length, XmlNode **ret, char **reterr) {
                         "The domain's XML has %zu bytes; more than %zu are not read.", length,
                         DOMAIN_XML_SIZE_MAX);
 
-        reader.parser = XML_ParserCreateNS("UTF-8", SEPARATOR);
+        /* Without namespaces: a name that is bound to nothing would be an error wherever it is. */
+        reader.parser = XML_ParserCreate("UTF-8");
         if (!reader.parser)
                 return -ENOMEM;
         r = parse(&reader, text, length);

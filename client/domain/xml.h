@@ -11,7 +11,8 @@
 #define XML_QEMU_XMLNS "http://libvirt.org/schemas/domain/qemu/1.0"
 
 typedef struct XmlAttribute {
-        const char *xmlns, *prefix, *name; /* xmlns and prefix are NULL for none */
+        const char *xmlns, *prefix,
+                *name; /* xmlns and prefix are NULL for none; xmlns is "" for a prefix that is bound to nothing */
         const char *value;
         struct XmlAttribute *next;
 } XmlAttribute;
@@ -45,7 +46,7 @@ struct XmlNode {
         /* of an element */
         const char *xmlns, *prefix, *name; /* xmlns and prefix are NULL for none */
         XmlAttribute *attributes;          /* in the order of the text */
-        XmlNamespace *namespaces;
+        XmlNamespace *namespaces;          /* its own, then those of the elements around it */
         XmlPlace place;
 
         /* of a text */
@@ -53,7 +54,9 @@ struct XmlNode {
         size_t n_text, size_text;
 };
 
-/* Reads @length bytes. Of an element in the root's <metadata> that is not of DOMAIN_XMLNS neither attributes nor content are in the tree.
+/* Reads @length bytes. Of an element in the root's <metadata> that is not of DOMAIN_XMLNS neither attributes nor content are in the tree,
+ * nor of one that is more than two elements deep in one that is. In a request a name whose prefix is bound to nothing is one without a
+ * prefix, of no namespace; elsewhere it is refused.
  * *ret is the root element, which the caller frees with xml_free(). Returns 0; -EINVAL, -E2BIG with a sentence
  * in *reterr (allocated); -ENOMEM. */
 int xml_read(const char *text, size_t length, XmlNode **ret, char **reterr);
