@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Admission: candidate by candidate, until the daemon takes one. libvirt's order of calls is not always prepare and then release: a libvirtd
- * that dies between them leaves a VM that nobody runs, restore comes before a prepare of its own, and the daemon may end under any of them.
+ * that dies between them leaves a VM that nobody runs, and the daemon may end under any of them.
  */
 #include "hook/hook.h"
 
@@ -272,6 +272,43 @@ HookOutcome hook_admit(Hook *h) {
                         break;
         }
         return say_outcome(h, outcome, &reasons, &f);
+}
+
+/* ---- before it is known whether it will run ---- */
+
+/* What may be otherwise when prepare comes: it takes down what an earlier start has left, and the agent prepares a context until then. */
+static bool is_for_now(const Failure *f) {
+        return streq(f->name, "VmExists") || streq(f->name, "NoPreparedContext") ||
+               streq(f->name, "KernelLevelUnknown");
+}
+
+/* libvirt calls for a domain of somebody's file, which may have the UUID of one that runs, and for one that is only to be defined here. If it
+ * starts, prepare comes, and that says what there is to say. */
+HookOutcome hook_ask(Hook *h) {
+        Attempts attempts = attempts_of(h);
+        _cleanup_(lines_done) Lines reasons = {};
+        HookOutcome outcome = HOOK_REFUSED;
+        HookCase c = { h->task, HOOK_REFUSED, h->asks, h->domain.runs_otherwise, &h->config };
+        Failure f = {};
+
+        if (h->decision.verdict != DOMAIN_REFUSED &&
+            (attempts.n_wanted == 0 || hook_judge(&c) == HOOK_EXIT_RUN))
+                return HOOK_DONE;
+        add_reasons(&h->decision, &reasons);
+        for (size_t i = 0; i < attempts.n_wanted; i++) {
+                const VmRequest *q = attempts.requests + i;
+                int r;
+
+                r = vm_plan(h, q, &f);
+                if (r >= 0 || is_for_now(&f))
+                        return HOOK_DONE;
+                outcome = hook_outcome_of(&f, r);
+                if (outcome != HOOK_REFUSED)
+                        break;
+                lines_add(&reasons, "%s%s", TIER_PREFIX(q->tier), f.text);
+        }
+        c.outcome = outcome;
+        return hook_judge(&c) == HOOK_EXIT_RUN ? outcome : say_outcome(h, outcome, &reasons, &f);
 }
 
 /* ---- when it runs already ---- */

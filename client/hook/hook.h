@@ -25,6 +25,9 @@ typedef struct Hook {
 
 /* ---- admit.c ---- */
 
+/* Before it is known whether it will run here: what CreateVm would say. Says why only when it is refused. */
+HookOutcome hook_ask(Hook *h);
+
 /* Before it runs. Says why when the outcome is not HOOK_DONE. */
 HookOutcome hook_admit(Hook *h);
 

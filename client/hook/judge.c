@@ -6,8 +6,8 @@ HookTask hook_task(const char *operation, const char *suboperation) {
                 const char *operation, *suboperation;
                 HookTask task;
         } rows[] = {
-                { "prepare", "begin", HOOK_ADMIT },   { "migrate", "begin", HOOK_ADMIT },
-                { "restore", "begin", HOOK_ADMIT },   { "started", "begin", HOOK_LEASH },
+                { "migrate", "begin", HOOK_ASK },     { "restore", "begin", HOOK_ASK },
+                { "prepare", "begin", HOOK_ADMIT },   { "started", "begin", HOOK_LEASH },
                 { "reconnect", "begin", HOOK_LEASH }, { "stopped", "end", HOOK_TAKE_BACK },
                 { "release", "end", HOOK_RELEASE },
         };
@@ -39,5 +39,5 @@ static bool may_run(const HookCase *c) {
 }
 
 int hook_judge(const HookCase *c) {
-        return c->task != HOOK_ADMIT || may_run(c) ? HOOK_EXIT_RUN : HOOK_EXIT_REFUSED;
+        return !hook_task_may_refuse(c->task) || may_run(c) ? HOOK_EXIT_RUN : HOOK_EXIT_REFUSED;
 }

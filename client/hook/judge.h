@@ -10,6 +10,7 @@
 
 typedef enum HookTask {
         HOOK_NOTHING,
+        HOOK_ASK, /* it may come to run here: refuse what cannot be admitted, and change nothing */
         HOOK_ADMIT,     /* before it runs: admit it, or refuse it */
         HOOK_LEASH,     /* it runs: its life hangs on its process */
         HOOK_TAKE_BACK, /* its process is gone */
@@ -19,6 +20,10 @@ typedef enum HookTask {
 
 /* Whatever is not known here is HOOK_NOTHING: libvirt has more operations with every year. */
 HookTask hook_task(const char *operation, const char *suboperation);
+
+static inline bool hook_task_may_refuse(HookTask task) {
+        return task == HOOK_ASK || task == HOOK_ADMIT;
+}
 
 typedef enum HookOutcome {
         HOOK_DONE,       /* or there was nothing to do */

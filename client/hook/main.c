@@ -63,8 +63,8 @@ static int read_domain(Hook *h) {
         if (r < 0)
                 return r;
 
-        r = h->task == HOOK_ADMIT ? domain_parse(xml, length, &h->domain, &why)
-                                  : domain_parse_started(xml, length, &h->domain, &why);
+        r = hook_task_may_refuse(h->task) ? domain_parse(xml, length, &h->domain, &why)
+                                          : domain_parse_started(xml, length, &h->domain, &why);
         if (r < 0) {
                 hook_warn("The XML of domain %s cannot be taken: %s", h->name, why ?: strerror(-r));
                 return r;
@@ -114,10 +114,12 @@ static HookOutcome work(Hook *h) {
                 return HOOK_UNREADABLE;
         domain_decide(&h->domain, &h->config, &h->decision);
         set_last_word(h);
-        if (!has_config && h->asks != HOOK_ASKS_NOT && h->task == HOOK_ADMIT)
+        if (!has_config && h->asks != HOOK_ASKS_NOT && hook_task_may_refuse(h->task))
                 return HOOK_UNREADABLE;
 
         switch (h->task) {
+        case HOOK_ASK:
+                return hook_ask(h);
         case HOOK_ADMIT:
                 return hook_admit(h);
         case HOOK_LEASH:
@@ -151,7 +153,8 @@ static int run(Hook *h) {
         libvirt_config_init(&h->config);
         h->asks = HOOK_ASKS_UNKNOWN;
         r = watch_start(&h->watch, h->config.timeout_usec);
-        watch_set_last_word(&h->watch, h->task == HOOK_ADMIT ? HOOK_EXIT_REFUSED : HOOK_EXIT_RUN,
+        watch_set_last_word(&h->watch,
+                            hook_task_may_refuse(h->task) ? HOOK_EXIT_REFUSED : HOOK_EXIT_RUN,
                             "The domain could not be read within TimeoutSec=.\n");
         if (r >= 0)
                 r = -pthread_create(&thread, NULL, work_main, h);

@@ -91,7 +91,7 @@ static int call_vm(Hook *h, const char *member, Build build, const void *what, F
 
 typedef struct CreateCall {
         const VmRequest *request;
-        bool with_name;
+        bool with_name, any_context;
 } CreateCall;
 
 static int append_function(const DomainFunction *f, const VmRequest *q, sd_bus_message *m) {
@@ -156,7 +156,7 @@ static int build_create(Hook *h, const void *what, sd_bus_message *m) {
         if (r >= 0 && pinned_memory(d) > 0)
                 r = sd_bus_message_append(m, "{sv}", "memory", "t", pinned_memory(d));
         /* QEMU has the one that the agent gave to libvirt, and the ledger is to know no other. */
-        if (r >= 0 && streq(q->handover, "vmm"))
+        if (r >= 0 && streq(q->handover, "vmm") && !create->any_context)
                 r = sd_bus_message_append(m, "{sv}", "prepared", "b", true);
         if (r >= 0 && q->leash_pidfd >= 0)
                 r = sd_bus_message_append(m, "{sv}", "leash-pidfd", "h", q->leash_pidfd);
@@ -180,6 +180,32 @@ int vm_create(Hook *h, const VmRequest *request, Failure *reterr) {
                          &create, NULL, reterr);
         }
         return r;
+}
+
+typedef struct PlanView {
+        bool is_admitted;
+        const char *error, *text;
+} PlanView;
+
+int vm_plan(Hook *h, const VmRequest *request, Failure *reterr) {
+        static const ReplyField fields[] = {
+                { "admitted", "b", offsetof(PlanView, is_admitted), NULL },
+                { "error", "s", offsetof(PlanView, error), NULL },
+                { "message", "s", offsetof(PlanView, text), NULL },
+        };
+        CreateCall create = { .request = request, .any_context = true };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        PlanView v = {};
+        int r;
+
+        r = call(h, AVIOMMU_PATH, AVIOMMU_MANAGER_INTERFACE, "Plan", build_create, &create, &m,
+                 reterr);
+        if (r < 0)
+                return r;
+        r = reply_read_fields(m, fields, ELEMENTSOF(fields), &v);
+        if (r < 0)
+                return failure_set_malformed(reterr, "Plan");
+        return v.is_admitted ? 0 : failure_set_bus(reterr, strempty(v.error), v.text, NULL);
 }
 
 /* ---- the others ---- */

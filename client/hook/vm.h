@@ -17,6 +17,9 @@ typedef struct VmRequest {
 
 /* Returns 0, or a negative errno (reterr set). */
 int vm_create(Hook *h, const VmRequest *request, Failure *reterr);
+/* Whether CreateVm would take the request now, with a prepared context and without: it goes by the UUID. Nothing comes of it. Returns as
+ * vm_create() would. */
+int vm_plan(Hook *h, const VmRequest *request, Failure *reterr);
 int vm_set_leash(Hook *h, int pidfd, Failure *reterr);
 int vm_destroy(Hook *h, bool force, Failure *reterr);
 

@@ -196,6 +196,60 @@ static void test_counted_by_agent(void **state) {
         assert_nothing_left(f);
 }
 
+/* What comes from a file or from another host may never start here, or be what runs already: it is asked about, and nothing comes of that. */
+static void test_asked_first(void **state) {
+        static const char *const operations[] = { "restore", "migrate" };
+        Fixture *f = *state;
+        _cleanup_free_ char *before = world(f);
+        DomainSpec absent = { .tier = "virtio", .iommu = "virtio", .function = "0000:77:00.0" },
+                   nic = { .tier = "virtio", .iommu = "virtio", .function = NIC },
+                   with_context = {
+                           .tier = "virtio", .iommu = "virtio", .function = OTHER, .extra = CONTEXT
+                   };
+
+        for (size_t i = 0; i < ELEMENTSOF(operations); i++) {
+#define ASK(d) hook_run(f, (d), operations[i], "begin", "-")
+                assert_runs(ASK(&asking));
+                assert_runs(ASK(&unasking));
+                /* The agent prepares it until it starts, if it does. */
+                assert_runs(ASK(&with_context));
+                assert_world(f, before);
+
+                assert_says(ASK(&((DomainSpec){ .tier = "hardware", .function = NIC })), 1,
+                            "Domain demo cannot have the vIOMMU that it asks for:\nhardware: *");
+                assert_says(ASK(&absent), 1, "*:\nvirtio: *no PCI function 0000:77:00.0*");
+                with_context.function = absent.function;
+                assert_says(ASK(&with_context), 1, "*:\nvirtio: *no PCI function 0000:77:00.0*");
+                with_context.function = OTHER;
+                absent.also = "otherwise='run'";
+                assert_runs(ASK(&absent));
+                absent.also = NULL;
+                absent.name = "größe";
+                assert_says(ASK(&absent), 1, "Domain größe cannot *no PCI function*");
+                absent.name = NULL;
+                configure(f, "Unasked=refuse");
+                assert_says(ASK(&unasking), 1, "*asks for no vIOMMU*Unasked=refuse*");
+                configure(f, "");
+
+                /* It runs; or another does, that has its name. */
+                CREATE(f, uuid_of(1), .tier = "emulated", .functions = NIC, .leash = "agent",
+                       .handover = "none");
+                assert_runs(ASK(&nic));
+                nic.tier = NULL;
+                assert_runs(ASK(&nic));
+                assert_vm(f, "Tier", "\"emulated\"");
+                assert_vm(f, "Leash", "\"agent\"");
+                vm_destroy_force(f, uuid_of(1));
+                CREATE(f, uuid_of(2), .tier = "virtio", .name = NAME, .functions = NIC,
+                       .handover = "none");
+                assert_runs(ASK(&nic));
+                nic.tier = "virtio";
+                assert_says(ASK(&nic), 1, "*:\nvirtio: *" NIC "*");
+                vm_destroy_ok(f, uuid_of(2));
+                assert_nothing_left(f);
+        }
+}
+
 /* Another has it, who has nothing to do with the domain. */
 static void test_name_taken(void **state) {
         Fixture *f = *state;
@@ -251,6 +305,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_unasked, .profile = "small"),
                 BUS_TEST(test_alive, .profile = "small"),
                 BUS_TEST(test_counted_by_agent, .profile = "small"),
+                BUS_TEST(test_asked_first, .profile = "small"),
                 BUS_TEST(test_name_taken, .profile = "small"),
                 BUS_TEST(test_odd_names, .profile = "small"),
         };
