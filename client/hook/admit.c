@@ -314,18 +314,21 @@ HookOutcome hook_ask(Hook *h) {
 /* ---- when it runs already ---- */
 
 int hook_admit_late(Hook *h, int pidfd, Failure *reterr) {
-        const DomainDecision *d = &h->decision;
         VmRequest q = {
                 .handover = "none", /* an iommufd that it has is not the daemon's any more */
                 .is_running = true,
                 .leash_pidfd = pidfd,
         };
-
         DomainLate late;
+        int r;
 
-        if (d->verdict != DOMAIN_CANDIDATES && d->verdict != DOMAIN_ACCOUNTED)
-                return 0;
         domain_decide_late(&h->domain, &h->config, &late);
+        if (!late.is_counted)
+                return 0;
         q.tier = late.tier;
-        return admit_one(h, &q, reterr);
+        r = admit_one(h, &q, reterr);
+        if (r >= 0 && *late.objection)
+                hook_warn("Domain %s should not run as it does: %s", strempty(h->domain.name),
+                          late.objection);
+        return r;
 }

@@ -354,6 +354,34 @@ static void test_late(void **state) {
         assert_nothing_left(f);
 }
 
+/* It should not run, and does: what it has is counted all the same. */
+static void test_late_and_refused(void **state) {
+        static const DomainSpec lacking = { .tier = "virtio", .function = OTHER },
+                                bad = { .tier = "fastest", .function = OTHER };
+        static const struct {
+                const DomainSpec *d;
+                const char *says;
+        } cases[] = {
+                { &unasking, "Domain demo should not run as it does: *Unasked=refuse*" },
+                { &lacking, "Domain demo should not run as it does: *has no <iommu>*" },
+                { &bad, "The request of domain demo is not taken: *fastest*" },
+        };
+        Fixture *f = *state;
+
+        configure(f, "Unasked=refuse");
+        for (size_t i = 0; i < ELEMENTSOF(cases); i++) {
+                pid_t qemu = qemu_start(f);
+
+                assert_says(RECONNECT(f, cases[i].d), 0, cases[i].says);
+                assert_vm(f, "Leash", "\"pidfd\"");
+                assert_vm(f, "Charges",
+                          "[(\"domain-ids\", \"host\", 2), (\"pinned-memory\", \"host\", "
+                          "268435456), (\"descriptors\", \"host\", 3)]");
+                fixture_kill(f, qemu);
+                wait_until(f, vm_count(f) == 0);
+        }
+}
+
 /* ---- a user's libvirtd ---- */
 
 static void test_user(void **state) {
@@ -399,6 +427,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_two_at_once, .profile = "small"),
                 BUS_TEST(test_pid_files, .profile = "small"),
                 BUS_TEST(test_late, .profile = "small"),
+                BUS_TEST(test_late_and_refused, .profile = "small"),
                 BUS_TEST(test_user, .profile = "small"),
         };
 
