@@ -60,6 +60,13 @@ static bool is_of_earlier_life(const VmView *v) {
         return streq(strempty(v->handover), "none") && geteuid() == 0;
 }
 
+static const char *leash_words(const char *leash) {
+        return streq(leash, "pidfd")        ? "a process that is alive"
+               : streq(leash, "caller")     ? "a caller on the bus"
+               : streq(leash, "definition") ? "its definition"
+                                            : "what the agent reports";
+}
+
 /* What an earlier start has left is taken down, whatever hangs on a process is not touched. */
 static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Failure *reterr) {
         uint64_t since = now_usec();
@@ -102,10 +109,7 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
                         return failure_set(reterr, CLIENT_EXIT_FAILED, -EEXIST, NULL,
                                            "VM %s (%s) runs already, its life hangs on %s. End "
                                            "that first; \"aviommuctl show %s\" tells more.",
-                                           h->uuid, strempty(v.name),
-                                           streq(v.leash, "pidfd")    ? "a process that is alive"
-                                           : streq(v.leash, "caller") ? "a caller on the bus"
-                                                                      : "what the agent reports",
+                                           h->uuid, strempty(v.name), leash_words(v.leash),
                                            h->uuid);
                 }
                 /* Its iommufd is the one that libvirt has got for this start; another would be a stranger. */

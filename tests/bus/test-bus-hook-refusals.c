@@ -167,6 +167,17 @@ static void test_alive(void **state) {
         vm_destroy_force(f, uuid_of(1));
 }
 
+/* Made of a definition, it waits for its VMM. */
+static void test_defined(void **state) {
+        Fixture *f = *state;
+
+        run_ok(f, NULL, "Manager", "DefineVm", "sa{sv}a{sv}", uuid_of(1), 3, "tier", "s", "virtio",
+               "handover", "s", "none", "functions", "a(sa{sv})", 1, NIC, 0, 0);
+        run_ok(f, NULL, "Manager", "StartDefinition", "sa{sv}", uuid_of(1), 0);
+        assert_says(PREPARE(f, &asking), 1, "*runs already, its life hangs on its definition*");
+        assert_vm(f, "Leash", "\"definition\"");
+}
+
 /* What the agent has counted of a running domain: the hook knows better, at any time. */
 static void test_counted_by_agent(void **state) {
         Fixture *f = *state;
@@ -304,6 +315,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_otherwise_run, .profile = "small"),
                 BUS_TEST(test_unasked, .profile = "small"),
                 BUS_TEST(test_alive, .profile = "small"),
+                BUS_TEST(test_defined, .profile = "small", .definitions = true),
                 BUS_TEST(test_counted_by_agent, .profile = "small"),
                 BUS_TEST(test_asked_first, .profile = "small"),
                 BUS_TEST(test_name_taken, .profile = "small"),
