@@ -309,6 +309,7 @@ static int read_function(const XmlNode *node, Domain *domain, char **reterr) {
         if (r < 0)
                 return r;
         domain->n_functions++;
+        domain->has_interfaces |= xml_is(node, NULL, "interface");
         return 0;
 }
 

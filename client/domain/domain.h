@@ -71,6 +71,7 @@ typedef struct Domain {
 
         DomainFunction *functions; /* in the order of the XML */
         size_t n_functions;
+        bool has_interfaces; /* some are <interface>s, which libvirt may have taken from a network's pool */
 
         /* The request; without one all of it is 0. */
         bool asks;

@@ -60,6 +60,13 @@ static bool is_of_earlier_life(const VmView *v) {
         return streq(strempty(v->handover), "none") && geteuid() == 0;
 }
 
+static bool is_alive(const VmView *v) {
+        const char *state = strempty(v->state);
+
+        return !streq(state, "draining") && !streq(state, "released") &&
+               !streq(state, "quarantined");
+}
+
 static const char *leash_words(const char *leash) {
         return streq(leash, "pidfd")        ? "a process that is alive"
                : streq(leash, "caller")     ? "a caller on the bus"
@@ -85,9 +92,7 @@ static int clear_obstacle(Hook *h, const VmRequest *request, Obstacle *ret, Fail
                 if (r < 0)
                         return r;
 
-                alive = !streq(strempty(v.state), "draining") &&
-                        !streq(strempty(v.state), "released") &&
-                        !streq(strempty(v.state), "quarantined");
+                alive = is_alive(&v);
                 if (alive && streq(strempty(v.operation), "create")) {
                         /* Somebody else's CreateVm: let it come to its end. */
                         if (hook_pause(h, LOOK_AGAIN_USEC))
@@ -313,6 +318,35 @@ HookOutcome hook_ask(Hook *h) {
         }
         c.outcome = outcome;
         return hook_judge(&c) == HOOK_EXIT_RUN ? outcome : say_outcome(h, outcome, &reasons, &f);
+}
+
+/* ---- before it runs, once more ---- */
+
+/* Of a network whose forward mode is hostdev libvirt takes a function between prepare and this. The VM that prepare has made gets it; where
+ * there was none to make, or another's is in the way, it is as if this were prepare. */
+HookOutcome hook_complete(Hook *h) {
+        _cleanup_(lines_done) Lines reasons = {};
+        _cleanup_(vm_view_done) VmView v = {};
+        HookOutcome outcome;
+        Failure f = {};
+        int r;
+
+        if (h->decision.verdict == DOMAIN_LEFT_ALONE || !h->domain.has_interfaces)
+                return HOOK_DONE;
+        if (h->decision.verdict == DOMAIN_REFUSED)
+                return hook_admit(h);
+        r = vm_look(h, &v, &f);
+        if (r < 0 ? failure_is_no_vm(&f)
+                  : !is_alive(&v) || !streq(strempty(v.leash), "none") ||
+                            !vm_view_is_within(&v, &h->domain))
+                return hook_admit(h);
+        if (r >= 0)
+                r = vm_attach(h, &v, &f);
+        if (r >= 0)
+                return HOOK_DONE;
+        outcome = hook_outcome_of(&f, r);
+        lines_add(&reasons, "%s", f.text);
+        return say_outcome(h, outcome, &reasons, &f);
 }
 
 /* ---- when it runs already ---- */

@@ -31,6 +31,9 @@ HookOutcome hook_ask(Hook *h);
 /* Before it runs. Says why when the outcome is not HOOK_DONE. */
 HookOutcome hook_admit(Hook *h);
 
+/* The same for what libvirt has taken from the pool of a network since then. */
+HookOutcome hook_complete(Hook *h);
+
 /* For one that runs already and that the daemon does not know: counts what it has, with its life on the process of @pidfd. A domain that is to
  * be left alone is. Returns 0 or a negative errno (reterr set). */
 int hook_admit_late(Hook *h, int pidfd, Failure *reterr);

@@ -7,9 +7,9 @@ HookTask hook_task(const char *operation, const char *suboperation) {
                 HookTask task;
         } rows[] = {
                 { "migrate", "begin", HOOK_ASK },     { "restore", "begin", HOOK_ASK },
-                { "prepare", "begin", HOOK_ADMIT },   { "started", "begin", HOOK_LEASH },
-                { "reconnect", "begin", HOOK_LEASH }, { "stopped", "end", HOOK_TAKE_BACK },
-                { "release", "end", HOOK_RELEASE },
+                { "prepare", "begin", HOOK_ADMIT },   { "start", "begin", HOOK_COMPLETE },
+                { "started", "begin", HOOK_LEASH },   { "reconnect", "begin", HOOK_LEASH },
+                { "stopped", "end", HOOK_TAKE_BACK }, { "release", "end", HOOK_RELEASE },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++)

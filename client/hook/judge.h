@@ -11,7 +11,8 @@
 typedef enum HookTask {
         HOOK_NOTHING,
         HOOK_ASK, /* it may come to run here: refuse what cannot be admitted, and change nothing */
-        HOOK_ADMIT,     /* before it runs: admit it, or refuse it */
+        HOOK_ADMIT, /* before it runs: admit it, or refuse it */
+        HOOK_COMPLETE, /* libvirt knows by now what it has: admit what was not there before, or refuse it */
         HOOK_LEASH,     /* it runs: its life hangs on its process */
         HOOK_TAKE_BACK, /* its process is gone */
         HOOK_RELEASE,   /* and so is all that libvirt had for it */
@@ -22,7 +23,7 @@ typedef enum HookTask {
 HookTask hook_task(const char *operation, const char *suboperation);
 
 static inline bool hook_task_may_refuse(HookTask task) {
-        return task == HOOK_ASK || task == HOOK_ADMIT;
+        return task == HOOK_ASK || task == HOOK_ADMIT || task == HOOK_COMPLETE;
 }
 
 typedef enum HookOutcome {

@@ -122,6 +122,8 @@ static HookOutcome work(Hook *h) {
                 return hook_ask(h);
         case HOOK_ADMIT:
                 return hook_admit(h);
+        case HOOK_COMPLETE:
+                return hook_complete(h);
         case HOOK_LEASH:
                 hook_leash(h);
                 return HOOK_DONE;

@@ -94,14 +94,19 @@ typedef struct CreateCall {
         bool with_name, any_context;
 } CreateCall;
 
+static int open_function(const DomainFunction *f, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_append(m, "s", PCI_ADDRESS_STRING(&f->address));
+        return r < 0 ? r : sd_bus_message_open_container(m, 'a', "{sv}");
+}
+
 static int append_function(const DomainFunction *f, const VmRequest *q, sd_bus_message *m) {
         int r;
 
         r = sd_bus_message_open_container(m, 'r', "sa{sv}");
         if (r >= 0)
-                r = sd_bus_message_append(m, "s", PCI_ADDRESS_STRING(&f->address));
-        if (r >= 0)
-                r = sd_bus_message_open_container(m, 'a', "{sv}");
+                r = open_function(f, m);
         if (r >= 0 && (f->managed || q->is_running))
                 r = sd_bus_message_append(m, "{sv}", "managed", "b", true);
         /* The other tiers have no such ids, and the daemon minds. */
@@ -292,6 +297,61 @@ static bool has_function(const VmView *v, const PciAddress *address) {
         }
         return false;
 }
+
+bool vm_view_is_within(const VmView *v, const Domain *d) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < d->n_functions; i++)
+                n += has_function(v, &d->functions[i].address);
+        return n == v->functions.n;
+}
+
+/* ---- AttachDevice ---- */
+
+static const DomainFunction *next_missing(const Domain *d, const VmView *v, size_t *i) {
+        while (*i < d->n_functions) {
+                const DomainFunction *f = d->functions + (*i)++;
+
+                if (!has_function(v, &f->address))
+                        return f;
+        }
+        return NULL;
+}
+
+/* They are with libvirt, on vfio-pci already or nearly so. */
+static int build_attach(Hook *h, const void *what, sd_bus_message *m) {
+        const VmRequest q = { .tier = _DOMAIN_TIER_MAX, .is_running = true };
+        const Domain *d = &h->domain;
+        const DomainFunction *f;
+        size_t i = 0;
+        int r;
+
+        r = open_function(next_missing(d, what, &i), m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "{sv}{sv}", "managed", "b", true, "memory", "t",
+                                          pinned_memory(d));
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'e', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", "with");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "a(sa{sv})");
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(sa{sv})");
+        while (r >= 0 && (f = next_missing(d, what, &i)))
+                r = append_function(f, &q, m);
+        for (int k = 0; k < 4 && r >= 0; k++)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+int vm_attach(Hook *h, const VmView *v, Failure *reterr) {
+        return next_missing(&h->domain, v, &(size_t){ 0 })
+                       ? call_vm(h, "AttachDevice", build_attach, v, reterr)
+                       : 0;
+}
+
+/* ---- comparison ---- */
 
 bool vm_view_is_of(const VmView *v, const Hook *h, const VmRequest *request) {
         const Domain *d = &h->domain;

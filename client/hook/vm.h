@@ -35,6 +35,12 @@ typedef struct VmView {
 int vm_look(Hook *h, VmView *ret, Failure *reterr);
 void vm_view_done(VmView *v);
 
+/* Adds the functions of the domain that the VM has not, all or none. Returns 0, also for none; or a negative errno (reterr set). */
+int vm_attach(Hook *h, const VmView *v, Failure *reterr);
+
+/* Whether the domain has every function that the VM has. */
+bool vm_view_is_within(const VmView *v, const Domain *d);
+
 /* Whether the VM is what a CreateVm of this request makes. */
 bool vm_view_is_of(const VmView *v, const Hook *h, const VmRequest *request);
 

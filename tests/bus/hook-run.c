@@ -14,14 +14,14 @@
 
 /* ---- domains ---- */
 
-static void add_hostdev(FILE *out, const char *function) {
+static void add_hostdev(FILE *out, const char *element, const char *attributes,
+                        const char *function) {
         PciAddress a = address_of(function);
 
         (void)fprintf(out,
-                      "<hostdev mode='subsystem' type='pci' managed='yes'><source><address "
-                      "domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/></source>"
-                      "</hostdev>",
-                      a.segment, a.bus, a.devfn >> 3, a.devfn & 7U);
+                      "<%s %s managed='yes'><source><address type='pci' "
+                      "domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/></source></%s>",
+                      element, attributes, a.segment, a.bus, a.devfn >> 3, a.devfn & 7U, element);
 }
 
 char *domain_xml(const DomainSpec *d) {
@@ -43,7 +43,9 @@ char *domain_xml(const DomainSpec *d) {
                       "<features><acpi/></features>%s<devices>",
                       d->mib ?: 256, strempty(d->extra));
         if (d->function)
-                add_hostdev(out, d->function);
+                add_hostdev(out, "hostdev", "mode='subsystem' type='pci'", d->function);
+        if (d->interface)
+                add_hostdev(out, "interface", "type='hostdev'", d->interface);
         if (d->iommu)
                 (void)fprintf(out, "<iommu model='%s'/>", d->iommu);
         (void)fprintf(out, "</devices></domain>\n");

@@ -24,8 +24,10 @@ typedef struct DomainSpec {
         const char *inside;   /* elements of the request */
         const char *iommu;    /* its model; NULL: none */
         const char *function; /* a PCI hostdev; NULL: none */
-        const char *extra;    /* elements of the domain */
-        const char *name;     /* NULL: NAME */
+        const char
+                *interface; /* a PCI function that libvirt has taken from a network; NULL: none */
+        const char *extra;  /* elements of the domain */
+        const char *name;   /* NULL: NAME */
         uint64_t mib;
 } DomainSpec;
 
@@ -69,6 +71,7 @@ HookRun hook_run(Fixture *f, const DomainSpec *d, const char *operation, const c
                  const char *extra);
 
 #define PREPARE(f, d)    hook_run((f), (d), "prepare", "begin", "-")
+#define START(f, d)      hook_run((f), (d), "start", "begin", "-")
 #define STARTED(f, d)    hook_run((f), (d), "started", "begin", "-")
 #define RECONNECT(f, d)  hook_run((f), (d), "reconnect", "begin", "-")
 #define STOPPED(f, d)    hook_run((f), (d), "stopped", "end", "-")

@@ -156,6 +156,65 @@ static void test_context(void **state) {
         assert_runs(PREPARE(f, &d));
 }
 
+static int vm_function_count(Fixture *f) {
+        _cleanup_free_ char *functions = property(f, vm_path(uuid_of(1)), "Vm", "Functions"),
+                            *charges = property(f, vm_path(uuid_of(1)), "Vm", "Charges");
+        int n = 0;
+
+        assert_non_null(strstr(charges, "(\"pinned-memory\", \"host\", 268435456)"));
+        for (const char *p = functions; (p = strstr(p, "(\"0000:")); p++)
+                n++;
+        return n;
+}
+
+/* An interface on a network of functions is one when libvirt has taken it, after prepare. */
+static void test_function_of_network(void **state) {
+        static const char *const extras[] = { NULL, CONTEXT };
+        DomainSpec d = { .tier = "virtio", .iommu = "virtio" }, unasked = {};
+        Fixture *f = *state;
+        pid_t qemu;
+
+        for (size_t i = 0; i < ELEMENTSOF(extras); i++)
+                for (int j = 0; j < 2; j++) {
+                        int iommufd = vm_prepare(f, uuid_of(1));
+
+                        d.extra = extras[i];
+                        d.function = j ? DISK : NULL;
+                        d.interface = NULL;
+                        assert_runs(PREPARE(f, &d));
+                        d.interface = OTHER;
+                        assert_runs(START(f, &d));
+                        assert_runs(START(f, &d));
+                        assert_vm(f, "Handover", i ? "\"vmm\"" : "\"none\"");
+                        assert_int_equal(vm_function_count(f), 1 + j);
+                        qemu = qemu_start(f);
+                        assert_runs(STARTED(f, &d));
+                        (void)close(iommufd);
+                        fixture_kill(f, qemu);
+                        assert_runs(RELEASE(f, &d, "shutdown"));
+                        wait_until(f, vm_count(f) == 0);
+                }
+
+        /* Without a request there was nothing to count before. */
+        assert_runs(PREPARE(f, &unasked));
+        assert_int_equal(vm_count(f), 0);
+        unasked.interface = OTHER;
+        assert_runs(START(f, &unasked));
+        assert_int_equal(vm_function_count(f), 1);
+        assert_runs(RELEASE(f, &unasked, "failed"));
+        configure(f, "Unasked=refuse");
+        assert_says(START(f, &unasked), 1, "*asks for no vIOMMU*Unasked=refuse*");
+
+        /* What cannot be had is refused then. */
+        d.extra = d.function = d.interface = NULL;
+        assert_runs(PREPARE(f, &d));
+        d.interface = "0000:77:00.0";
+        assert_says(START(f, &d), 1, "Domain demo cannot have *no PCI function 0000:77:00.0*");
+        d.also = "otherwise='run'";
+        assert_says(START(f, &d), 0, "Domain demo runs without *no PCI function 0000:77:00.0*");
+        assert_runs(RELEASE(f, &d, "failed"));
+}
+
 /* What is asked about a domain beforehand, by a user. @how: an option; NULL: none */
 static void assert_asked(Fixture *f, const DomainSpec *d, uid_t uid, const char *how,
                          const char *expected) {
@@ -420,6 +479,7 @@ int main(int argc, char **argv) {
                 BUS_TEST(test_failed_start, .profile = "small"),
                 BUS_TEST(test_other_operations, .profile = "small"),
                 BUS_TEST(test_context, .profile = "small"),
+                BUS_TEST(test_function_of_network, .profile = "small"),
                 BUS_TEST(test_context_of_tenant, .profile = "small"),
                 BUS_TEST(test_context_asked, .profile = "small"),
                 BUS_TEST(test_transient_asked, .profile = "small"),

@@ -100,7 +100,7 @@ static void test_judge(void **state) {
                                  hook_task_may_refuse(c.task) ? expected_code(&c) : 0);
                 n++;
         }
-        assert_int_equal(n, 6 * 6 * 3 * 3 * 8);
+        assert_int_equal(n, 7 * 6 * 3 * 3 * 8);
 }
 
 static void test_task(void **state) {
@@ -112,7 +112,7 @@ static void test_task(void **state) {
         assert_int_equal(hook_task("reconnect", "begin"), HOOK_LEASH);
         assert_int_equal(hook_task("stopped", "end"), HOOK_TAKE_BACK);
         assert_int_equal(hook_task("release", "end"), HOOK_RELEASE);
-        assert_int_equal(hook_task("start", "begin"), HOOK_NOTHING);
+        assert_int_equal(hook_task("start", "begin"), HOOK_COMPLETE);
         assert_int_equal(hook_task("attach", "begin"), HOOK_NOTHING);
         assert_int_equal(hook_task("prepare", "end"), HOOK_NOTHING);
         assert_int_equal(hook_task("release", "begin"), HOOK_NOTHING);
