@@ -364,7 +364,7 @@ static void test_vm_taken_down(void **state) {
         fake_libvirt_set_devices(HOSTDEV("0x01"));
         assert_int_equal(virDomainCreate(domain), 0);
         agent_begin(&agent, f);
-        wait_until(f, vm_count(f) == 1);
+        wait_until(f, count_said("which are counted from now on") == 1);
         vm_destroy_force(f, uuid);
         wait_until(f, count_said("which are counted from now on") == 2);
         assert_true(has_function(f, uuid, NIC));
@@ -374,7 +374,7 @@ static void test_vm_taken_down(void **state) {
         agent_end(&agent, connection, domain);
 }
 
-/* Libvirt does not give its XML, which is said once: what is known of it else holds, and it is not forgotten. */
+/* Libvirt does not give its XML, which is not said with each report: what is known of it else holds, and it is not forgotten. */
 static void test_no_xml(void **state) {
         Fixture *f = *state;
         const char *uuid = uuid_of(1);
@@ -382,6 +382,7 @@ static void test_no_xml(void **state) {
         virDomainPtr domain = define(connection, "vm-a", uuid);
         virDomainPtr other = define(connection, "vm-b", uuid_of(2));
         AgentThread agent;
+        unsigned n_said;
 
         fake_libvirt_set_devices(HOSTDEV("0x01"));
         assert_int_equal(virDomainCreate(domain), 0);
@@ -391,17 +392,18 @@ static void test_no_xml(void **state) {
 
         fake_libvirt_withhold_xml(true);
         plug(HOSTDEV("0x01") HOSTDEV("0x43"));
-        wait_until(f, count_said("Domain vm-a is left alone: Libvirt does not give its XML") == 1);
+        wait_until(f, count_said("Domain vm-a is left alone: Libvirt does not give its XML") > 0);
         (void)virDomainFree(other);
         other = define(connection, "vm-b", uuid_of(2));
-        wait_until(f, count_said("Domain vm-b is left alone") == 1);
+        wait_until(f, count_said("Domain vm-b is left alone") > 0);
         fake_libvirt_set_reachable(false);
         wait_until(f, count_said("is lost") == 1);
         fake_libvirt_set_reachable(true);
         wait_until(f, count_said("Domain vm-b has a fresh context") == 2);
+        n_said = count_said("is left alone");
         CREATE(f, uuid_of(3), .tier = "virtio", .handover = "none", .leash = "agent");
         (void)hear(f, "VmRemoved*agent-report*"); /* reports come */
-        assert_int_equal(count_said("is left alone"), 2);
+        assert_int_equal(count_said("is left alone"), n_said);
         assert_int_equal(count_said("Cannot look"), 0);
         assert_int_equal(vm_count(f), 1);
 
