@@ -59,6 +59,21 @@ void ctl_notice(Ctl *ctl, const char *format, ...) {
         (void)fputc('\n', stderr);
 }
 
+void ctl_say_changed(const Ctl *ctl, Failure *unwritten) {
+        if (ctl->client.has_changed)
+                (void)snprintf(unwritten->next, sizeof(unwritten->next),
+                               "What was to be changed has been changed: only the word of it is "
+                               "lost.");
+}
+
+int ctl_flush_line(Ctl *ctl) {
+        int r = output_flush_line(&ctl->out, &ctl->failure);
+
+        if (r < 0)
+                ctl_say_changed(ctl, &ctl->failure);
+        return r;
+}
+
 void ctl_done(Ctl *ctl, const char *uuid, const char *key, const char *value, const char *format,
               ...) {
         _cleanup_free_ char *sentence = NULL;

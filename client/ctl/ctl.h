@@ -159,6 +159,12 @@ void ctl_report(Ctl *ctl, const char *prefix);
 /* A remark on stderr, unless --quiet. */
 void ctl_notice(Ctl *ctl, const char *format, ...) _printf_(2, 3);
 
+/* Writes what there is so far. When that fails after a change, the failure says that it is done. Returns 0 or a negative errno. */
+int ctl_flush_line(Ctl *ctl);
+
+/* The same of a failure to write that is set already. */
+void ctl_say_changed(const Ctl *ctl, Failure *unwritten);
+
 /* What a verb that changes something says in the end: a sentence, or {"version", "done": VERB, "uuid", @key: @value}.
  * @uuid and @key may be NULL. */
 void ctl_done(Ctl *ctl, const char *uuid, const char *key, const char *value, const char *format,

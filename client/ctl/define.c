@@ -46,7 +46,7 @@ static int say_written(Ctl *ctl, const char *uuid, sd_bus_message *reply, const 
                 output_doc(&ctl->out, d);
         } else if (!ctl->quiet || streq(member, "DefineVm"))
                 output_printf(&ctl->out, "%s\n", uuid);
-        r = output_flush_line(&ctl->out, &ctl->failure);
+        r = ctl_flush_line(ctl);
         if (r >= 0 && *warning) {
                 _cleanup_free_ char *harmless = text_escape_new(warning);
 
@@ -196,7 +196,7 @@ int verb_start(Ctl *ctl, int argc, char **argv) {
         if (sd_bus_message_read(reply, "o", &path) < 0)
                 return failure_set_malformed(&ctl->failure, "StartDefinition");
         ctl_done(ctl, uuid, "path", path, "%s is admitted.", uuid);
-        r = output_flush_line(&ctl->out, &ctl->failure);
+        r = ctl_flush_line(ctl);
         if (r >= 0 && ctl->request.leash_pidfd < 0 && !ctl->request.is_reported)
                 ctl_notice(ctl,
                            "It waits for its VMM: `aviommuctl leash %s PID` hangs it on a process, "

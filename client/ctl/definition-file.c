@@ -135,6 +135,8 @@ int definition_file_parse(const char *name, const char *text, size_t size, Defin
         return read_functions(fields.functions, name, q, reterr);
 }
 
+#define NEXT_FILE "Give a file as `aviommuctl definition DEFINITION -j` writes it, or - for stdin."
+
 /* All of it, as far as a document may be long, and a 0. NULL: it cannot be read. */
 static char *slurp(FILE *file, const char *name, size_t *ret_size, Failure *reterr) {
         char *text = alloc_check(malloc(DOC_SIZE_MAX + 2));
@@ -144,8 +146,8 @@ static char *slurp(FILE *file, const char *name, size_t *ret_size, Failure *rete
                 int error = errno;
 
                 free(text);
-                (void)failure_set(reterr, CLIENT_EXIT_FAILED, -error, NULL, "Cannot read %s: %s",
-                                  name, strerror(error));
+                (void)failure_set(reterr, CLIENT_EXIT_FAILED, -error, NEXT_FILE,
+                                  "Cannot read %s: %s", name, strerror(error));
                 return NULL;
         }
         text[size] = '\0';
@@ -160,7 +162,7 @@ static char *slurp_path(const char *path, size_t *ret_size, Failure *reterr) {
         if (!file) {
                 (void)failure_set(reterr,
                                   errno == ENOENT ? CLIENT_EXIT_NOT_FOUND : CLIENT_EXIT_FAILED,
-                                  -errno, NULL, "Cannot open %s: %s", path, strerror(errno));
+                                  -errno, NEXT_FILE, "Cannot open %s: %s", path, strerror(errno));
                 return NULL;
         }
         text = slurp(file, path, ret_size, reterr);

@@ -72,7 +72,8 @@ static char *find_program(Ctl *ctl, const char *command) {
         if (strchr(command, '/')) {
                 if (is_program(command))
                         return alloc_printf("%s", command);
-                (void)failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -ENOENT, NULL,
+                (void)failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -ENOENT,
+                                  "Give a file that can be executed.",
                                   "%s is no program that can be run", command);
                 return NULL;
         }
@@ -87,7 +88,8 @@ static char *find_program(Ctl *ctl, const char *command) {
                 if (!*end)
                         break;
         }
-        (void)failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -ENOENT, NULL,
+        (void)failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -ENOENT,
+                          "Give its path, or install what has it.",
                           "There is no program \"%s\" in $PATH", command);
         return NULL;
 }

@@ -370,10 +370,7 @@ int program_run(const Program *program, int argc, char *argv[]) {
         if (r < 0 && ctl.failure.exit_code != CLIENT_EXIT_OK)
                 ctl_report(&ctl, NULL);
         if (q < 0) {
-                if (ctl.client.has_changed)
-                        (void)snprintf(unwritten.next, sizeof(unwritten.next),
-                                       "What was to be changed has been changed: only the word of "
-                                       "it is lost.");
+                ctl_say_changed(&ctl, &unwritten);
                 ctl.failure = unwritten;
                 ctl_report(&ctl, NULL);
         }

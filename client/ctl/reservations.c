@@ -78,7 +78,8 @@ static int undo_reserve(Ctl *ctl, const char *token, const char *id) {
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO,
                                    "`aviommuctl reservations` shows it until it expires.",
                                    "%s, and reservation %s could not be given back", why, id);
-        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO, NULL,
+        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, -EIO,
+                           "Run it again with a stdout that takes the token.",
                            "%s: reservation %s has been given back", why, id);
 }
 

@@ -17,7 +17,9 @@ int doctor_run(Client *c, const DoctorOptions *options, Output *o, bool *ret_has
         if (root_fd < 0) {
                 int r = negative_errno();
 
-                return failure_set(reterr, CLIENT_EXIT_NOT_FOUND, r, NULL,
+                return failure_set(reterr, CLIENT_EXIT_NOT_FOUND, r,
+                                   "Give a folder that has the host's proc, sys and etc, or leave "
+                                   "--root= out.",
                                    "Cannot look below %s: %s", options->root, strerror(-r));
         }
         gather_facts(c, root_fd, options->root, &facts);

@@ -9,13 +9,15 @@
 #define DEPTH_MAX 8
 
 int doc_refuse(Failure *reterr, const char *where, const char *format, ...) {
+        static const char next[] =
+                "`aviommuctl definition DEFINITION -j` writes one that is right.";
         char sentence[512];
         va_list ap;
 
         va_start(ap, format);
         (void)vsnprintf(sentence, sizeof(sentence), format, ap);
         va_end(ap);
-        return failure_set(reterr, CLIENT_EXIT_USAGE, -EINVAL, NULL, "%.256s: %s", where, sentence);
+        return failure_set(reterr, CLIENT_EXIT_USAGE, -EINVAL, next, "%.256s: %s", where, sentence);
 }
 
 /* Parses all of @text, with the 0 behind its @size bytes as an end. *ret_error: in words, NULL for none. */

@@ -169,7 +169,8 @@ static int output_write(Output *o, bool may_page, Failure *reterr) {
                 return 0;
         }
         if (r < 0)
-                return failure_set(reterr, CLIENT_EXIT_FAILED, r, NULL,
+                return failure_set(reterr, CLIENT_EXIT_FAILED, r,
+                                   "Run it again with a stdout that takes what it says.",
                                    "Cannot write to stdout: %s", strerror(-r));
         return 0;
 }

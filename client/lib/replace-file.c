@@ -64,7 +64,9 @@ int replace_file(const char *path, const char *text, size_t size, Failure *reter
                 return failure_set(reterr, CLIENT_EXIT_FAILED, -ENOMEM, NULL, "Not enough memory");
         fd = mkostemp(temporary, O_CLOEXEC);
         if (fd < 0)
-                return failure_set(reterr, CLIENT_EXIT_FAILED, -errno, NULL,
+                return failure_set(reterr, CLIENT_EXIT_FAILED, -errno,
+                                   "The new file is made in the same folder: it has to be there, "
+                                   "and yours to write to.",
                                    "Cannot make a file beside %s: %s", path, strerror(errno));
 
         r = fill(fd, text, size);
@@ -77,6 +79,7 @@ int replace_file(const char *path, const char *text, size_t size, Failure *reter
         if (r >= 0)
                 return 0;
         (void)unlink(temporary);
-        return failure_set(reterr, CLIENT_EXIT_FAILED, r, NULL, "Cannot write %s: %s", path,
-                           strerror(-r));
+        return failure_set(reterr, CLIENT_EXIT_FAILED, r,
+                           "What was there is as it was: see whether the disk is full (`df`).",
+                           "Cannot write %s: %s", path, strerror(-r));
 }

@@ -541,6 +541,32 @@ test_policy() {
         asked "policy explain" 'Plan "'$uuid1'" [ "name" "limited" "tenant" "acme" ]'
 }
 
+# advises NAME EXIT_CODE ARGUMENT...: as run, with a sentence and in a line of its own what to do next
+advises() {
+        run "$@"
+        [ "$(wc -l <"$tmp/err")" = 2 ] || fail "$1" "no sentence and next step"
+        echo "ok $1: advice"
+}
+
+test_advice() {
+        advises "define with no file" 3 define --file="$tmp/none"
+        advises "define with a folder" 1 define --file="$tmp"
+        printf '{"tier": 1' >"$tmp/definition.json"
+        advises "define with no JSON" 2 define --file="$tmp/definition.json"
+        mock_start free
+        advises "exec of nothing" 3 exec web1 -- nosuch '{iommufd}{device:41:00.0}{device:41:00.1}'
+        advises "exec of no program" 3 exec web1 -- /etc/passwd '{iommufd}{device:41:00.0}{device:41:00.1}'
+        mock_start
+        advises "doctor of nothing" 3 doctor --root="$tmp/none"
+        advises "metrics to nowhere" 1 metrics --output="$tmp/none/x.prom"
+        "$ctl" list >/dev/full 2>"$tmp/err"
+        [ "$(wc -l <"$tmp/err")" = 2 ] || fail "list, full disk" "no sentence and next step"
+        echo "ok list, full disk: advice"
+        "$ctl" start web1 >/dev/full 2>"$tmp/err"
+        [ $? = 1 ] && grep -q "What was to be changed has been changed" "$tmp/err" || fail "start, full disk" "does not say whether it is done"
+        echo "ok start, full disk"
+}
+
 # Every help fits on a terminal of 80 columns.
 help_fits() {
         local libexec=$AVIOMMU_LIBEXEC verb program
@@ -992,6 +1018,7 @@ test_output
 test_pages
 test_terminal
 test_locale
+test_advice
 test_changes
 test_definitions
 test_describe

@@ -76,6 +76,7 @@ test_metrics() {
         says "metrics nowhere" 1 "Cannot make a file beside $tmp/none/x.prom" metrics --output="$tmp/none/x.prom"
         mkdir "$tmp/folder.prom"
         says "metrics to a folder" 1 "Cannot write $tmp/folder.prom" metrics --output="$tmp/folder.prom"
+        [ "$(wc -l <"$tmp/err")" = 2 ] || fail "metrics to a folder" "no next step"
         says "metrics as JSON" 2 "there is no JSON of them" metrics -j
         (set -o pipefail; "$ctl" metrics 2>"$tmp/err" | true) || fail "metrics, closed pipe" "exit code $?"
         [ ! -s "$tmp/err" ] || fail "metrics, closed pipe" "not quiet"
