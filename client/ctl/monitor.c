@@ -239,7 +239,10 @@ int verb_monitor(Ctl *ctl, int argc, char **argv) {
         if (interrupt_fd < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, interrupt_fd, NULL,
                                    "Cannot wait for signals: %s", strerror(-interrupt_fd));
+        ctl->client.stop_fd = interrupt_fd;
         r = monitor_start(ctl);
+        if (r == -EINTR && interrupt_read(interrupt_fd) > 0)
+                return 0;
         if (r < 0)
                 return r;
 

@@ -5,6 +5,7 @@
 #include "ctl/top.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,41 +110,62 @@ static void print_page(Ctl *ctl, TopData *d, unsigned rows) {
 
 /* ---- one page after the other ---- */
 
-/* Waits for @timeout_usec, or for one of @fds, while the bus is served; without one, alone. */
-static void wait_for(Ctl *ctl, struct pollfd fds[static 2], uint64_t timeout_usec) {
+/* When the page after one that begins now is due. */
+static uint64_t next_page_usec(const Ctl *ctl) {
+        uint64_t now = now_usec();
+
+        return ctl->delay_usec > UINT64_MAX - now ? UINT64_MAX : now + ctl->delay_usec;
+}
+
+/* Waits until @until_usec, or for one of @fds, while the bus is served; without one, alone. Looks at @fds even when it is late. */
+static void wait_for(Ctl *ctl, struct pollfd fds[static 2], uint64_t until_usec) {
+        uint64_t now = now_usec(), timeout_usec = until_usec > now ? until_usec - now : 0;
+
         if (ctl->client.bus && client_wait(&ctl->client, fds, 2, timeout_usec) >= 0)
                 return;
         client_done(&ctl->client); /* to be connected again with the next page */
-        (void)poll(fds, 2, (int)(timeout_usec / 1000) + 1);
+        (void)poll(fds, 2, (int)MIN(timeout_usec / 1000 + 1, (uint64_t)INT_MAX));
+}
+
+/* Waits until the next page is due. Returns false to end. */
+static bool wait_in_batch(Ctl *ctl, int interrupt_fd, uint64_t until_usec) {
+        struct pollfd fds[] = { { .fd = interrupt_fd, .events = POLLIN }, { .fd = STDOUT_FILENO } };
+
+        do {
+                wait_for(ctl, fds, until_usec);
+                if ((fds[0].revents && interrupt_read(interrupt_fd) > 0) ||
+                    (fds[1].revents & (POLLERR | POLLHUP)))
+                        return false;
+        } while (now_usec() < until_usec);
+        return true;
 }
 
 static int run_batch(Ctl *ctl, uint64_t n_pages) {
-        _cleanup_(interrupt_closep) int interrupt_fd = interrupt_open();
-        struct pollfd fds[] = { { .fd = interrupt_fd, .events = POLLIN }, { .fd = STDOUT_FILENO } };
+        _cleanup_(interrupt_closep) int interrupt_fd = -1;
 
-        if (interrupt_fd < 0)
+        if (n_pages != 1) /* else a signal just ends us: there is nothing between pages */
+                interrupt_fd = interrupt_open();
+        if (n_pages != 1 && interrupt_fd < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, interrupt_fd, NULL,
                                    "Cannot wait for signals: %s", strerror(-interrupt_fd));
+        ctl->client.stop_fd = MAX(interrupt_fd, 0);
         for (uint64_t i = 0;; i++) {
                 _cleanup_(top_data_done) TopData d = {};
-                uint64_t until = now_usec() + ctl->delay_usec;
+                uint64_t until_usec = next_page_usec(ctl);
                 int r;
 
                 r = read_data(ctl, &d);
+                if (r == -EINTR && interrupt_read(interrupt_fd) > 0)
+                        return 0;
                 if (r < 0)
                         return r;
                 if (i > 0 && ctl->out.json == JSON_OFF)
                         output_printf(&ctl->out, "\n");
                 print_page(ctl, &d, 0);
                 r = output_flush_line(&ctl->out, &ctl->failure);
-                if (r < 0 || ctl->out.is_closed || i + 1 == n_pages)
+                if (r < 0 || ctl->out.is_closed || i + 1 == n_pages ||
+                    !wait_in_batch(ctl, interrupt_fd, until_usec))
                         return r;
-                while (now_usec() < until) {
-                        wait_for(ctl, fds, until - now_usec());
-                        if ((fds[0].revents && interrupt_read(interrupt_fd) > 0) ||
-                            (fds[1].revents & (POLLERR | POLLHUP)))
-                                return 0;
-                }
         }
 }
 
@@ -156,14 +178,15 @@ static int show(Ctl *ctl) {
         return screen_show(text, size);
 }
 
-/* Waits until the next page is due. Returns false to end. */
-static bool wait_on_screen(Ctl *ctl, TopData *d, uint64_t until) {
-        while (now_usec() < until) {
+/* Waits until the next page is due, with @d, which may be NULL, on the screen. Whatever has come is looked at even when it is late.
+ * Returns false to end. */
+static bool wait_on_screen(Ctl *ctl, TopData *d, uint64_t until_usec) {
+        for (;;) {
                 struct pollfd fds[] = { { .fd = screen_get_signal_fd(), .events = POLLIN },
                                         { .fd = screen_get_key_fd(), .events = POLLIN } };
                 char key = '\0';
 
-                wait_for(ctl, fds, until - now_usec());
+                wait_for(ctl, fds, until_usec);
                 switch (screen_read(&key)) {
                 case SCREEN_END:
                         return false;
@@ -174,16 +197,60 @@ static bool wait_on_screen(Ctl *ctl, TopData *d, uint64_t until) {
                                 return true;
                         break;
                 case SCREEN_REDRAW:
+                        if (!d)
+                                break;
                         output_measure(&ctl->out);
                         print_page(ctl, d, ctl->out.rows);
                         if (show(ctl) < 0)
                                 return false;
                         break;
                 default:
+                        if (now_usec() >= until_usec)
+                                return true;
                         break;
                 }
         }
-        return true;
+}
+
+/* One page after the other, until the user has had enough. Returns 0 or a negative errno. */
+static int show_pages(Ctl *ctl, uint64_t n_pages) {
+        _cleanup_(top_data_done) TopData shown = {};
+        uint64_t n_shown = 0;
+
+        for (;;) {
+                uint64_t until_usec = next_page_usec(ctl);
+                TopData d = {};
+                int r;
+
+                r = read_data(ctl, &d);
+                if (r < 0) {
+                        d.is_there = false;
+                        d.failure = ctl->failure;
+                        ctl->failure = (Failure){};
+                }
+                if (r == -EINTR) {
+                        top_data_done(&d);
+                        if (!wait_on_screen(ctl, n_shown > 0 ? &shown : NULL, 0))
+                                return 0;
+                        continue;
+                }
+                top_data_done(&shown);
+                shown = d;
+                n_shown++;
+                output_measure(&ctl->out);
+                if (n_shown == n_pages) { /* the last one stays */
+                        screen_close();
+                        print_page(ctl, &shown, ctl->out.rows);
+                        return output_flush_line(&ctl->out, &ctl->failure);
+                }
+                print_page(ctl, &shown, ctl->out.rows);
+                r = show(ctl);
+                if (r < 0)
+                        return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL,
+                                           "Cannot write to the terminal: %s", strerror(-r));
+                if (!wait_on_screen(ctl, &shown, until_usec))
+                        return 0;
+        }
 }
 
 static int run_on_screen(Ctl *ctl, uint64_t n_pages) {
@@ -197,30 +264,10 @@ static int run_on_screen(Ctl *ctl, uint64_t n_pages) {
         if (r < 0)
                 return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL,
                                    "Cannot wait for signals: %s", strerror(-r));
-        for (uint64_t i = 0; r >= 0; i++) {
-                _cleanup_(top_data_done) TopData d = {};
-                uint64_t until = now_usec() + ctl->delay_usec;
-
-                if (read_data(ctl, &d) < 0) {
-                        d.is_there = false;
-                        d.failure = ctl->failure;
-                        ctl->failure = (Failure){};
-                }
-                output_measure(&ctl->out);
-                if (i + 1 == n_pages) { /* the last one stays */
-                        screen_close();
-                        print_page(ctl, &d, ctl->out.rows);
-                        return output_flush_line(&ctl->out, &ctl->failure);
-                }
-                print_page(ctl, &d, ctl->out.rows);
-                r = show(ctl);
-                if (r >= 0 && !wait_on_screen(ctl, &d, until))
-                        break;
-        }
+        ctl->client.stop_fd = MAX(screen_get_signal_fd(), 0);
+        r = show_pages(ctl, n_pages);
         screen_close();
-        return r < 0 ? failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL,
-                                   "Cannot write to the terminal: %s", strerror(-r))
-                     : 0;
+        return r;
 }
 
 int verb_top(Ctl *ctl, int argc, char **argv) {

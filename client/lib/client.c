@@ -245,19 +245,20 @@ static int call_wait(Call *call) {
         int r;
 
         while (!call->reply) {
-                struct pollfd extra = { .fd = call->interrupt_fd, .events = POLLIN };
+                struct pollfd extra[] = { { .fd = call->interrupt_fd, .events = POLLIN },
+                                          { .fd = call->client->stop_fd ?: -1, .events = POLLIN } };
                 uint64_t elapsed = now_usec() - call->start_usec, due = p->next_usec;
 
                 if (p->what && call->options->uuid)
                         due = MIN(due, call->next_operation_usec);
 
-                r = client_wait(call->client, &extra, call->interrupt_fd >= 0,
+                r = client_wait(call->client, extra, ELEMENTSOF(extra),
                                 due == UINT64_MAX ? UINT64_MAX
                                 : due > elapsed   ? due - elapsed
                                                   : 0);
                 if (r < 0)
                         return r;
-                if (extra.revents) {
+                if (extra[0].revents) {
                         int signo = interrupt_read(call->interrupt_fd);
 
                         if (signo > 0)
@@ -265,6 +266,8 @@ static int call_wait(Call *call) {
                 }
                 if (call->reply)
                         break;
+                if (extra[1].revents)
+                        return -EINTR;
 
                 elapsed = now_usec() - call->start_usec;
                 if (p->what && call->options->uuid)
@@ -326,6 +329,9 @@ int client_call(Client *c, sd_bus_message *message, const CallOptions *options,
         (void)sd_bus_slot_unref(call.slot);
         (void)sd_bus_slot_unref(call.operation_slot);
         (void)sd_bus_slot_unref(call.cancel_slot);
+
+        if (r == -EINTR) /* without a flush, which would wait for a bus that hangs */
+                c->bus = sd_bus_close_unref(c->bus);
 
         e = call.reply ? sd_bus_message_get_error(call.reply) : NULL;
         if (r < 0)

@@ -22,6 +22,7 @@ typedef struct Client {
         bool has_changed;      /* a call that changes something has been answered with success */
         bool only_looks;       /* calls do not start a daemon that is not there */
         uint64_t timeout_usec; /* 0: what each call thinks right */
+        int stop_fd; /* what makes it readable ends a call, with -EINTR and the connection closed; 0: nothing does */
 } Client;
 
 typedef struct CallOptions {

@@ -33,6 +33,7 @@ mock_stop() {
 finish() {
         mock_stop
         [ -z "$bus_pid" ] || kill "$bus_pid" 2>/dev/null
+        [ -z "$bus_pid" ] || kill -CONT "$bus_pid" 2>/dev/null # a test may have stopped it
         rm -rf "$tmp"
 }
 trap finish EXIT
@@ -55,6 +56,13 @@ await() {
                 sleep 0.05
         done
         fail "$name" "waited in vain for: $*"
+}
+
+# over NAME PID SIGNAL: the process ends of it, with exit code 0
+over() {
+        kill "-$3" "$2"
+        await "$1" eval "! kill -0 $2"
+        wait "$2" || fail "$1" "exit code $?"
 }
 
 mock_start() {

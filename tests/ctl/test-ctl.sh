@@ -934,6 +934,15 @@ test_monitor() {
         wait $pid || fail "monitor, TERM" "exit $?"
         echo "ok monitor, TERM"
 
+        # A bus that hangs does not keep it.
+        kill -STOP $bus_pid
+        "$ctl" monitor --timeout=0 >"$tmp/events" 2>"$tmp/err" &
+        pid=$!
+        await "monitor, bus hangs" eval "ls -l /proc/$pid/fd | grep -q socket"
+        over "monitor, bus hangs" $pid TERM
+        kill -CONT $bus_pid
+        echo "ok monitor, bus hangs"
+
         : >"$tmp/tty"
         script -qefc "sh -c 'echo \$\$ >$tmp/pid; exec $ctl monitor -j'" "$tmp/tty" </dev/null >/dev/null 2>&1 &
         pid=$!

@@ -206,16 +206,20 @@ test_top() {
         says "top without a daemon" 6 "cannot be reached" top
 }
 
-# screen_start: $ctl top on a terminal of 50 x 24, whose output goes to $tmp/screen and whose keyboard is descriptor 9
+# screen_start NAME [ARGUMENT...]: $ctl top on a terminal of 50 x 24, whose output goes to $tmp/screen and whose keyboard is
+# descriptor 9
 screen_start() {
         : >"$tmp/screen"
         rm -f "$tmp"/{keys,pid,tty-name,before,after,code}
         mkfifo "$tmp/keys"
         timeout 60 script -qefc "stty cols 50 rows 24; stty -g >$tmp/before; tty >$tmp/tty-name
-                sh -c 'echo \$\$ >$tmp/pid; exec $ctl top -d 0.2'; echo \$? >$tmp/code; stty -g >$tmp/after" \
+                sh -c 'echo \$\$ >$tmp/pid; exec $ctl top -d 0.2 ${*:2}'; echo \$? >$tmp/code; stty -g >$tmp/after" \
                 "$tmp/screen" <"$tmp/keys" >/dev/null 2>"$tmp/err" &
         script_pid=$!
         exec 9>"$tmp/keys"
+}
+
+screen_ready() {
         await "$1" grep -q 'MOST' "$tmp/screen"
 }
 
@@ -242,15 +246,18 @@ test_screen() {
 
         mock_start
         screen_start "top, q"
+        screen_ready "top, q"
         printf 'x q' >&9
         screen_over "top, q" 0
         for signal in TERM:0 INT:0 HUP:0 SEGV:139 ABRT:134; do
                 screen_start "top, ${signal%:*}"
+                screen_ready "top, ${signal%:*}"
                 kill -"${signal%:*}" "$(cat "$tmp/pid")"
                 screen_over "top, ${signal%:*}" "${signal#*:}"
         done
 
         screen_start "top, resized"
+        screen_ready "top, resized"
         ! count_on_screen ' ON' 1 || fail "top, resized" "it is wide already"
         stty -F "$(cat "$tmp/tty-name")" cols 120
         kill -WINCH "$(cat "$tmp/pid")"
@@ -269,6 +276,39 @@ test_screen() {
         screen_over "top, resized, stopped, continued" 0
 }
 
+# A daemon that does not answer keeps nobody.
+test_top_hangs() {
+        local pid
+
+        mock_start silent
+        "$ctl" top -b --timeout=0 >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        await "top -b, daemon hangs" grep -q GetAll "$tmp/mock.log"
+        over "top -b, daemon hangs" $pid TERM
+        echo "ok top -b, daemon hangs"
+
+        mock_start silent
+        screen_start "top, daemon hangs, INT" --timeout=0
+        await "top, daemon hangs, INT" grep -q GetAll "$tmp/mock.log"
+        kill -INT "$(cat "$tmp/pid")"
+        screen_over "top, daemon hangs, INT" 0
+
+        # Its pages take longer than there is between them.
+        screen_start "top, daemon hangs, q" --timeout=0.5
+        await "top, daemon hangs, q" count_on_screen 'No answer' 1
+        printf 'x q' >&9
+        screen_over "top, daemon hangs, q" 0
+
+        # Nor is the longest wait that can be said the shortest.
+        mock_start
+        "$ctl" top -b -d 18446744073708 >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        await "top, longest delay" grep -q 'VMs' "$tmp/out"
+        over "top, longest delay" $pid TERM
+        [ "$(grep -c 'VMs' "$tmp/out")" = 1 ] || fail "top, longest delay" "does not wait"
+        echo "ok top, longest delay"
+}
+
 test_holders() {
         if [ -e /dev/iommu ]; then
                 echo "skipped holders: this host has a /dev/iommu"
@@ -284,6 +324,7 @@ bus_start
 test_holders
 test_top
 test_screen
+test_top_hangs
 test_metrics
 test_metrics_manual
 test_alerts
