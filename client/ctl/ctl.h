@@ -44,7 +44,8 @@ typedef struct Ctl {
         const char *config;  /* libvirt: the configuration of hook and agent; NULL: not said */
         const char *doctor_tier, *root; /* doctor; NULL: not said */
 
-        /* While a VM is held: that others took it down, and why, as VmRemoved says it. */
+        /* While a VM is held: which; that others took it down, and why, as VmRemoved says it. */
+        const char *held_uuid;
         bool is_removed;
         char removed_reason[128];
 } Ctl;

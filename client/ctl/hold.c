@@ -3,7 +3,8 @@
  * aviommuctl create --hold: the VM lives as long as this process and its bus name do.
  *
  * On the way out the VM is destroyed by a call, so that whoever waits for us knows that it is gone; were we killed, the
- * daemon would do the same when our name vanishes. By force, since the leash that would stand in the way is ours.
+ * daemon would do the same when our name vanishes. By force, since the leash that would stand in the way is ours; once it is
+ * another's, so is the VM, and it stays.
  */
 #include "ctl/ctl.h"
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "lib/interrupt.h"
+#include "lib/reply.h"
 
 /* VmRemoved(s uuid, o vm, s reason) */
 static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
@@ -26,6 +28,29 @@ static int on_removed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         return 0;
 }
 
+static int on_looked_for(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
+        Ctl *ctl = userdata;
+
+        (void)reterr;
+        if (sd_bus_message_is_method_error(m, AVIOMMU_ERROR_PREFIX "NoSuchVm") > 0) {
+                ctl->is_removed = true;
+                (void)snprintf(ctl->removed_reason, sizeof(ctl->removed_reason), "lost");
+        }
+        return 1; /* for client_wait() to come back, though it was the answer's time that ran out */
+}
+
+/* Nobody hears of a VM whose descriptors were gone when the daemon came back. */
+static void look_for_vm(Ctl *ctl) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        sd_bus *bus = ctl->client.bus;
+
+        if (sd_bus_message_new_method_call(bus, &m, AVIOMMU_BUS_NAME, AVIOMMU_PATH,
+                                           AVIOMMU_MANAGER_INTERFACE, "GetVm") >= 0 &&
+            sd_bus_message_set_auto_start(m, false) >= 0 &&
+            sd_bus_message_append(m, "s", ctl->held_uuid) >= 0)
+                (void)sd_bus_call_async(bus, NULL, m, on_looked_for, ctl, UINT64_MAX);
+}
+
 /* NameOwnerChanged(s name, s old, s new) */
 static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *reterr) {
         const char *name, *before, *now;
@@ -35,6 +60,8 @@ static int on_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret
         if (sd_bus_message_read(m, "sss", &name, &before, &now) < 0)
                 return 0;
         ctl_notice(ctl, *now ? "aviommud is there again." : "aviommud has gone; still holding.");
+        if (*now && ctl->held_uuid)
+                look_for_vm(ctl);
         return 0;
 }
 
@@ -78,6 +105,27 @@ static bool stdin_has_ended(struct pollfd *p) {
         return false;
 }
 
+/* Destroys the VM, unless its life hangs on another by now. */
+static int let_go(Ctl *ctl, const char *uuid) {
+        static const ReplyField fields[] = { { "Leash", "s", 0, NULL } };
+        CallOptions options = { .what = "looking at the VM", .uuid = uuid };
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const char *leash = NULL;
+        int r;
+
+        r = client_get_properties(&ctl->client, VM_PATH(uuid), AVIOMMU_VM_INTERFACE, &options, &m,
+                                  &ctl->failure);
+        if (r < 0)
+                return r;
+        r = reply_read_fields(m, fields, ELEMENTSOF(fields), &leash);
+        if (r < 0 || !leash)
+                return failure_set_malformed(&ctl->failure, "GetAll of a VM");
+        if (!streq(leash, "pidfd"))
+                return vm_destroy(ctl, uuid, true);
+        ctl_notice(ctl, "The VM hangs on another process by now, and stays.");
+        return 0;
+}
+
 int hold_vm(Ctl *ctl, const char *uuid) {
         _cleanup_(interrupt_closep) int interrupt_fd = -1;
         struct pollfd fds[2];
@@ -91,6 +139,7 @@ int hold_vm(Ctl *ctl, const char *uuid) {
         fds[0] = (struct pollfd){ .fd = interrupt_fd, .events = POLLIN };
         fds[1] = (struct pollfd){ .fd = STDIN_FILENO, .events = POLLIN };
 
+        ctl->held_uuid = uuid;
         ctl_notice(ctl, "Holding the VM; Ctrl-C or the end of the input takes it down.");
         for (;;) {
                 r = client_wait(&ctl->client, fds, ELEMENTSOF(fds), UINT64_MAX);
@@ -107,5 +156,5 @@ int hold_vm(Ctl *ctl, const char *uuid) {
         }
 
         interrupt_fd = interrupt_close(interrupt_fd);
-        return vm_destroy(ctl, uuid, true);
+        return let_go(ctl, uuid);
 }

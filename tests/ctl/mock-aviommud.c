@@ -8,8 +8,9 @@
  * Modes: normal · types (replies of other types than documented) · empty (replies without contents) · huge (strings of a
  * megabyte) · control (text that tries to steer a terminal) · many (2500 VMs and functions, in pages) · endless (a list
  * whose cursor never moves) · silent (no reply, ever) · vanish (exits at the first call) · bare (no VMs, functions or
- * IOMMUs) · denied (to look, but for properties) · free (the first VM has no VMM) · no-leash, no-confirm (nor has it here, and these
- * calls fail) · slow=MILLISECONDS (changes take that long, can be cancelled, and have a visible operation)
+ * IOMMUs) · denied (to look, but for properties) · free (the first VM has no VMM) · held (a caller holds it) · no-leash,
+ * no-confirm (nor has it here, and these calls fail) · slow=MILLISECONDS (changes take that long, can be cancelled, and
+ * have a visible operation)
  *
  * Each call is written to stdout, with its arguments. Names and UUIDs that ask for an error:
  * GetVmByName("error:NAME") fails with org.aviommu1.Error.NAME, ("bus-error:NAME") with that whole name;
@@ -204,7 +205,10 @@ static void append_vm(Mock *mock, sd_bus_message *r, bool first) {
                         first ? "" : "The iommufd is still open in process 4711.");
         append_property(r, "OwnerUid", "u", 1000U);
         append_property(r, "Tenant", "s", first ? "acme" : "");
-        append_property(r, "Leash", "s", first && !is_free(mock) ? "pidfd" : "none");
+        append_property(r, "Leash", "s",
+                        !first || is_free(mock) ? "none"
+                        : mode_is(mock, "held") ? "caller"
+                                                : "pidfd");
         /* Some time after the machine was started, or far from it: the output shows no number of seconds then. */
         append_property(r, "LeashDeadlineUSec", "t", first ? UINT64_C(0) : UINT64_C(1));
         append_property(r, "Confirmed", "b", first && !is_free(mock));
@@ -421,7 +425,7 @@ static int on_list_functions(Mock *mock, sd_bus_message *m) {
         return sd_bus_send(mock->bus, r, NULL);
 }
 
-static int on_get_vm(sd_bus_message *m) {
+static int on_get_vm(Mock *mock, sd_bus_message *m) {
         const char *what;
 
         (void)sd_bus_message_rewind(m, true);
@@ -431,6 +435,8 @@ static int on_get_vm(sd_bus_message *m) {
                 return reply_error(m, "org.aviommu1.Error.", what + 6);
         if (strncmp(what, "bus-error:", 10) == 0)
                 return reply_error(m, "", what + 10);
+        if (mode_is(mock, "bare"))
+                return reply_error(m, "org.aviommu1.Error.", "NoSuchVm");
         if (streq(what, UUID_1) || streq(what, "web1"))
                 return sd_bus_reply_method_return(m, "o", PATH_1);
         if (streq(what, UUID_2) || streq(what, "db1"))
@@ -731,7 +737,7 @@ static int dispatch(Mock *mock, sd_bus_message *m) {
         if (streq(member, "ListFunctions"))
                 return on_list_functions(mock, m);
         if (streq(member, "GetVm") || streq(member, "GetVmByName"))
-                return on_get_vm(m);
+                return on_get_vm(mock, m);
         if (streq(member, "Plan"))
                 return on_plan(mock, m);
         if (streq(member, "ListQuarantined"))

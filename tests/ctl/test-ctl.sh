@@ -844,7 +844,7 @@ test_hold() {
         local pid code fd
 
         for how in EOF INT TERM; do
-                mock_start
+                mock_start held
                 rm -f "$tmp/fifo"
                 mkfifo "$tmp/fifo"
                 rm -f "$tmp/out" "$tmp/err"
@@ -886,6 +886,34 @@ test_hold() {
         [ $code = 1 ] && grep -q 'taken down by others (destroyed)' "$tmp/err" ||
                 fail "hold: taken down by others" "exit $code"
         echo "ok hold: taken down by others"
+
+        # A daemon that comes back and does not know it says so to nobody.
+        "$ctl" create $uuid1 --hold <"$tmp/fifo" >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        exec {fd}>"$tmp/fifo"
+        await "hold" grep -q 'Holding' "$tmp/err"
+        mock_start held
+        await "hold over a restart" grep -q "GetVm .*$uuid1" "$tmp/mock.log"
+        mock_start bare
+        await "hold: lost" eval "! kill -0 $pid"
+        wait $pid
+        code=$?
+        exec {fd}>&-
+        [ $code = 1 ] && grep -q 'taken down by others (lost)' "$tmp/err" || fail "hold: lost" "exit code $code"
+        [ "$(grep -c 'there again' "$tmp/err")" = 2 ] || fail "hold: lost" "did not wait for the second restart"
+        echo "ok hold: lost"
+
+        # Handed over, it is the other's.
+        mock_start
+        "$ctl" create $uuid1 --hold <"$tmp/fifo" >"$tmp/out" 2>"$tmp/err" &
+        pid=$!
+        exec {fd}>"$tmp/fifo"
+        await "hold" grep -q 'Holding' "$tmp/err"
+        exec {fd}>&-
+        wait $pid || fail "hold: handed over" "exit code $?"
+        grep -q 'hangs on another process' "$tmp/err" || fail "hold: handed over" "not said"
+        ! grep -q Destroy "$tmp/mock.log" || fail "hold: handed over" "destroys what is another's"
+        echo "ok hold: handed over"
 }
 
 # The events in a monitor's output, without the time.
