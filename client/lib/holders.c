@@ -132,6 +132,13 @@ static int is_granted(const ForeignFds *granted, const ForeignFd *fd) {
         return 0;
 }
 
+/* Whether it was closed meanwhile: the same errors come of one in the daemon that it was compared with. */
+static bool is_closed(const ForeignFd *fd) {
+        int r = compare_open_files(fd, fd);
+
+        return r == -EBADF || r == -ESRCH;
+}
+
 static void read_process(int proc_fd, Holder *h) {
         _cleanup_close_ int fd = -1;
         char path[32];
@@ -155,7 +162,7 @@ static int add_holder(HolderScan *s, const HolderScope *scope, pid_t pid, const 
         for (size_t i = 0; i < fds->n; i++) {
                 int r = is_granted(granted, &fds->items[i]);
 
-                if (r == -EBADF || r == -ESRCH) /* closed meanwhile */
+                if ((r == -EBADF || r == -ESRCH) && is_closed(&fds->items[i]))
                         h.n_open--;
                 else if (r < 0)
                         h.n_unclear++;

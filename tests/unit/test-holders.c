@@ -133,6 +133,74 @@ static void scan(void **state) {
         gone(none);
 }
 
+/* A /proc with the process @pid, whose descriptor @fd is open on the device. */
+static void add_process(const char *proc, pid_t pid, int fd) {
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "%s/%i", proc, pid);
+        assert_int_equal(mkdir(path, 0700), 0);
+        (void)snprintf(path, sizeof(path), "%s/%i/fd", proc, pid);
+        assert_int_equal(mkdir(path, 0700), 0);
+        (void)snprintf(path, sizeof(path), "%s/%i/fd/%i", proc, pid, fd);
+        assert_int_equal(symlink(DEVICE, path), 0);
+}
+
+static void remove_process(const char *proc, pid_t pid, int fd) {
+        char path[64];
+
+        (void)snprintf(path, sizeof(path), "%s/%i/fd/%i", proc, pid, fd);
+        assert_int_equal(unlink(path), 0);
+        (void)snprintf(path, sizeof(path), "%s/%i/fd", proc, pid);
+        assert_int_equal(rmdir(path), 0);
+        (void)snprintf(path, sizeof(path), "%s/%i", proc, pid);
+        assert_int_equal(rmdir(path), 0);
+}
+
+static void scan_closed(const char *proc, pid_t daemon, HolderScan *ret) {
+        _cleanup_close_ int proc_fd = open(proc, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+        assert_int_equal(
+                holders_scan(&(HolderScope){ .proc_fd = proc_fd, .node = DEVICE, .daemon = daemon },
+                             ret),
+                0);
+}
+
+/* What is closed between looking and comparing: that of the daemon says nothing of what others have. */
+static void closed(void **state) {
+        _cleanup_close_ int one = open(DEVICE, O_RDWR | O_CLOEXEC);
+        _cleanup_(holder_scan_done) HolderScan s = {};
+        char proc[] = "/tmp/test-holders-XXXXXX";
+        pid_t daemon, has, has_closed;
+
+        (void)state;
+        if (syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILE, one, one) < 0)
+                skip();
+        assert_non_null(mkdtemp(proc));
+        daemon = holder(-1, 0, 0);
+        has = getpid();
+        has_closed = holder(-1, 0, 0);
+        add_process(proc, daemon, 999);
+        add_process(proc, has, one);
+        add_process(proc, has_closed, 999);
+
+        scan_closed(proc, daemon, &s);
+        assert_holder(&s, has, HOLDER_UNKNOWN, 1, 0);
+        assert_null(find(&s, has_closed));
+        holder_scan_done(&s);
+
+        /* And the whole of it. */
+        gone(daemon);
+        scan_closed(proc, daemon, &s);
+        assert_holder(&s, has, HOLDER_UNKNOWN, 1, 0);
+        assert_null(find(&s, has_closed));
+
+        gone(has_closed);
+        remove_process(proc, daemon, 999);
+        remove_process(proc, has, one);
+        remove_process(proc, has_closed, 999);
+        assert_int_equal(rmdir(proc), 0);
+}
+
 static void decisions(void **state) {
         (void)state;
         assert_int_equal(holder_decide(&(Holder){ .pid = 5, .n_open = 2 }, 5, 1), HOLDER_DAEMON);
@@ -178,6 +246,7 @@ static void unprivileged(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(scan),
+                cmocka_unit_test(closed),
                 cmocka_unit_test(decisions),
                 cmocka_unit_test(unprivileged),
         };
