@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/stat.h>
@@ -62,6 +63,21 @@ static bool is_program(const char *path) {
         struct stat st;
 
         return stat(path, &st) >= 0 && S_ISREG(st.st_mode) && access(path, X_OK) >= 0;
+}
+
+/* Whether what the first line of a script names can be run; of what is no script or cannot be read that is not known. */
+static bool has_interpreter(const char *path) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        char line[PATH_MAX];
+        ssize_t n = fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+        char *name = line + 2;
+
+        line[MAX(n, (ssize_t)0)] = '\0';
+        if (strncmp(line, "#!", 2) != 0)
+                return true;
+        name += strspn(name, " \t");
+        name[strcspn(name, " \t\n")] = '\0';
+        return is_program(name);
 }
 
 /* The file that execvp() would take, for the caller to free; NULL: there is none (failure set). A command that is not there has to be
@@ -203,7 +219,7 @@ static int become(Ctl *ctl, const ExecPlan *p, const char *program, char **argum
         if (r < 0)
                 return r;
         (void)signal(SIGPIPE, SIG_DFL);
-        (void)execv(program, arguments);
+        (void)execvp(program, arguments); /* runs a script that names no shell */
         r = -errno;
         (void)signal(SIGPIPE, SIG_IGN);
         return failure_set(&ctl->failure, CLIENT_EXIT_FAILED, r, NULL, "Cannot run %s: %s", program,
@@ -260,6 +276,10 @@ int verb_exec(Ctl *ctl, int argc, char **argv) {
         program = find_program(ctl, argv[1]);
         if (!program)
                 return -ENOENT;
+        if (!has_interpreter(program))
+                return failure_set(&ctl->failure, CLIENT_EXIT_NOT_FOUND, -ENOENT,
+                                   "Its first line says what runs it.",
+                                   "%s is a script for a program that cannot be run", program);
         r = open_items(ctl, &p);
         if (r < 0)
                 return r;

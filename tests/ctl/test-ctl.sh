@@ -444,6 +444,9 @@ test_exec() {
         says "exec: ids of nobody" 1 'there are no ids yet' exec db1 -- true '{iommufd}{hwpt}'
         says "exec: no such program" 3 'There is no program "nosuch"' exec web1 -- nosuch $both
         says "exec: no program" 3 'is no program that can be run' exec web1 -- /etc/passwd $both
+        printf '#! %s/nosuch -x\n' "$tmp" >"$tmp/script"
+        chmod +x "$tmp/script"
+        says "exec: no interpreter" 3 'for a program that cannot be run' exec web1 -- "$tmp/script" $both
         says "exec: no number" 2 'is not the number' exec web1 --fd-iommufd=x -- true
         says "exec: a standard descriptor" 2 'in use' exec web1 --fd-iommufd=2 -- true
         says "exec: a number twice" 2 'given twice' exec web1 --fd-iommufd=9 --fd-device=41:00.0=9 -- true
@@ -474,6 +477,11 @@ test_exec() {
         run "exec: fixed numbers" 0 exec $uuid1 --fd-iommufd=12 --fd-device 41:00.0=3 --fd-device=41:00.1=5 \
                 --fd-keep=8 -- sh -c "$looker" vmm
         [ "$(grep '^fd ' "$tmp/out" | sort -k2n | tr '\n' ' ')" = "fd 3 fd 5 fd 8 fd 12 " ] || fail exec "fixed numbers"
+        # execvp() runs these too.
+        echo 'echo started "$@"' >"$tmp/script"
+        says "exec: a script that names no shell" 0 'started x ' exec web1 -- "$tmp/script" x $both
+        printf '#! /bin/sh -e\necho started' >"$tmp/script"
+        says "exec: a script" 0 'started' exec web1 -- "$tmp/script" $both
         says "exec: a number in use" 2 'Descriptor 2 is in use' exec web1 --fd-iommufd=2 -- true
         exec 7<&- 8<&-
         echo "ok exec: fixed numbers"
@@ -490,7 +498,7 @@ test_exec() {
         mock_start no-confirm
         says "exec: not confirmed" 1 "is taken down with it" exec web1 -- echo started $both
         ! grep -q started "$tmp/out" || fail exec "runs without the context"
-        printf 'no program' >"$tmp/broken"
+        LC_ALL=C sed 's|/ld-linux|/no-linux|g' "$(type -P true)" >"$tmp/broken"
         chmod +x "$tmp/broken"
         mock_start free
         says "exec: not executable" 1 "is taken down with it" exec web1 -- "$tmp/broken" $both
