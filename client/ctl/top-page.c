@@ -102,7 +102,7 @@ static unsigned print_head(const TopPage *page, Output *o) {
 
 typedef struct Bars {
         const Resource **items;
-        size_t n, n_idle; /* shown, and left out */
+        size_t n, n_idle, n_more; /* shown; left out: those with nothing in use, and others */
         bool is_narrow;
         unsigned across;             /* side by side */
         unsigned label, amount, bar; /* columns of each */
@@ -140,10 +140,19 @@ static char *format_used(const Resource *x) {
                 x->capacity == UINT64_MAX ? "-" : format_amount(x->kind, x->capacity, capacity));
 }
 
-/* Where not all of them fit, those with nothing in use are left out. */
-static void bars_choose(const TopPage *page, Bars *bars) {
+/* The fullest first, else in their order. */
+static int compare_bars(const void *a, const void *b) {
+        const Resource *x = *(const Resource *const *)a, *y = *(const Resource *const *)b;
+        unsigned p = permille_of(x->used, x->capacity), q = permille_of(y->used, y->capacity);
+
+        return p != q ? (p > q ? -1 : 1) : (x > y) - (x < y);
+}
+
+/* Where not all of them fit, those with nothing in use are left out, and then the emptiest. */
+static void bars_choose(const TopPage *page, unsigned n_lines, Bars *bars) {
         const ResourceList *l = &page->status->resources;
         bool all = page->rows == 0 || (l->n + bars->across - 1) / bars->across + 6 <= page->rows;
+        size_t left, most;
 
         bars->items = alloc_check(new0(const Resource *, MAX(l->n, (size_t)1)));
         for (size_t i = 0; i < l->n; i++)
@@ -151,6 +160,19 @@ static void bars_choose(const TopPage *page, Bars *bars) {
                         bars->items[bars->n++] = &l->items[i];
                 else
                         bars->n_idle++;
+        if (all)
+                return;
+        n_lines += page->n_vms > 0; /* that there are VMs is said in any case */
+        left = page->rows > n_lines ? page->rows - n_lines : 0;
+        if ((bars->n + bars->across - 1) / bars->across + (bars->n_idle > 0) <= left)
+                return;
+        qsort(bars->items, bars->n, sizeof(*bars->items), compare_bars);
+        most = left > 0 ? (left - 1) * bars->across
+                        : 0; /* the last line says that there are more */
+        bars->n_more = bars->n - MIN(bars->n, most);
+        bars->n -= bars->n_more;
+        if (left == 0) /* nor for that */
+                bars->n_more = bars->n_idle = 0;
 }
 
 /* The text before the bar, the one after it, and what is left for the bar. */
@@ -188,19 +210,24 @@ static void print_bar(const Bars *bars, const Resource *x, bool is_last, Output 
         output_printf(o, "%*s%s", (int)bars->amount, amount, is_last ? "\n" : "  ");
 }
 
-static unsigned print_bars(const TopPage *page, Output *o) {
+/* Below what has @n_head lines. Returns how many it has written. */
+static unsigned print_bars(const TopPage *page, unsigned n_head, Output *o) {
         Bars bars = { .is_narrow = o->columns < BAR_COLUMNS };
         unsigned n_lines;
 
         bars.across = MAX(o->columns / BAR_COLUMNS, 1U);
-        bars_choose(page, &bars);
+        bars_choose(page, n_head, &bars);
         bars_measure(&bars, o->columns);
         for (size_t i = 0; i < bars.n; i++)
                 print_bar(&bars, bars.items[i], i + 1 == bars.n || (i + 1) % bars.across == 0, o);
         n_lines = (unsigned)((bars.n + bars.across - 1) / bars.across);
-        if (bars.n_idle > 0) {
-                _cleanup_free_ char *text = alloc_printf("and %zu of which nothing is in use",
-                                                         bars.n_idle);
+        if (bars.n_more > 0 || bars.n_idle > 0) {
+                _cleanup_free_ char *text = bars.n_more > 0
+                                                    ? alloc_printf("and %zu more resources",
+                                                                   bars.n_more + bars.n_idle)
+                                                    : alloc_printf(
+                                                              "and %zu of which nothing is in use",
+                                                              bars.n_idle);
 
                 print_line(o, TABLE_FAINT, text);
                 n_lines++;
@@ -279,7 +306,7 @@ static void print_vms(const TopPage *page, unsigned n_lines, Output *o) {
                 table_print(t, o);
         }
         left = page->n_vms - n + page->n_vms_left;
-        if (left > 0) {
+        if (left > 0 && (page->rows == 0 || n_lines < page->rows)) {
                 _cleanup_free_ char *text = alloc_printf("and %zu more", left);
 
                 print_line(o, TABLE_FAINT, text);
@@ -291,7 +318,7 @@ void top_print(const TopPage *page, Output *o) {
 
         if (!page->status)
                 return;
-        n_lines += print_bars(page, o);
+        n_lines += print_bars(page, n_lines, o);
         print_vms(page, n_lines, o);
 }
 

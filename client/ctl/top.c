@@ -175,7 +175,7 @@ static int show(Ctl *ctl) {
         size_t size;
 
         text = output_take(&ctl->out, &size);
-        return screen_show(text, size);
+        return screen_show(text, size, ctl->out.rows);
 }
 
 /* Waits until the next page is due, with @d, which may be NULL, on the screen. Whatever has come is looked at even when it is late.

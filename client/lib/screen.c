@@ -148,7 +148,7 @@ ScreenEvent screen_read(char *ret_key) {
         return read(STDIN_FILENO, ret_key, 1) == 1 ? SCREEN_KEY : SCREEN_END;
 }
 
-int screen_show(const char *text, size_t size) {
+int screen_show(const char *text, size_t size, unsigned n_rows) {
         char *page = NULL;
         size_t page_size;
         FILE *f = open_memstream(&page, &page_size);
@@ -158,7 +158,8 @@ int screen_show(const char *text, size_t size) {
                 return -ENOMEM;
         /* Line over line, and no line's end after the last: it would push the first out. */
         (void)fputs("\033[H", f);
-        for (const char *line = text, *end; line < text + size; line = end + 1) {
+        for (const char *line = text, *end; line < text + size && n_rows > 0;
+             line = end + 1, n_rows--) {
                 end = memchr(line, '\n', (size_t)(text + size - line)) ?: text + size;
                 (void)fprintf(f, "%s%.*s\033[K", line > text ? "\r\n" : "", (int)(end - line),
                               line);

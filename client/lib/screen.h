@@ -30,5 +30,6 @@ int screen_get_key_fd(void);
 /* Takes one of what has come. When the user stops us (Ctrl-Z), returns after we have been continued. */
 ScreenEvent screen_read(char *ret_key);
 
-/* Shows @text, lines that end with a newline, in place of what is there. Returns 0 or a negative errno. */
-int screen_show(const char *text, size_t size);
+/* Shows @text, lines that end with a newline, in place of what is there: the first @n_rows, since more would push those out. Returns 0
+ * or a negative errno. */
+int screen_show(const char *text, size_t size, unsigned n_rows);

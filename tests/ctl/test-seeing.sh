@@ -200,7 +200,11 @@ test_top() {
         on_tty "top of many" 80 24 env NO_COLOR=1 "$ctl" top -n 1
         [ "$(wc -l <"$tmp/tty")" -le 24 ] || fail "top of many" "longer than the screen"
         grep -q '^and 24.. more$' "$tmp/tty" || fail "top of many" "does not say that there are more"
-        on_tty "top, 4 rows" 80 4 env NO_COLOR=1 "$ctl" top -n 1
+        for how in "80 4" "40 6" "400 2"; do
+                # shellcheck disable=SC2086
+                on_tty "top, $how" $how env NO_COLOR=1 "$ctl" top -n 1
+                [ "$(wc -l <"$tmp/tty")" -le "${how#* }" ] || fail "top, $how" "longer than the screen"
+        done
         echo "ok top of many"
         mock_stop
         says "top without a daemon" 6 "cannot be reached" top
@@ -262,6 +266,11 @@ test_screen() {
         stty -F "$(cat "$tmp/tty-name")" cols 120
         kill -WINCH "$(cat "$tmp/pid")"
         await "top, resized" count_on_screen ' ON' 1 # a column for which there was no room
+        # However small it is, nothing is pushed out of it.
+        stty -F "$(cat "$tmp/tty-name")" rows 1
+        kill -WINCH "$(cat "$tmp/pid")"
+        await "top, one row" grep -aqP '\x1b\[H.*\x1b\[K\x1b\[J' "$tmp/screen"
+        stty -F "$(cat "$tmp/tty-name")" rows 24
         # Stopped, it leaves the terminal to others; continued, it has it again.
         kill -TSTP "$(cat "$tmp/pid")"
         await "top, stopped" count_on_screen $'\x1b[?1049l' 1

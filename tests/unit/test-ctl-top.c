@@ -117,11 +117,50 @@ static void room(void **state) {
         assert_page(&page, 10, 2, "\nIt is \\u00\n");
 }
 
+/* However many amounts are in use, the head stays on the screen. */
+static void crowd(void **state) {
+        static Resource all[24];
+        static Status crowded = { .kernel_level = "plumbing",
+                                  .version = "1",
+                                  .resources = { all, ELEMENTSOF(all) },
+                                  .n_vms = 3,
+                                  .n_quarantined = 1 };
+        static char scopes[ELEMENTSOF(all)][16];
+        TopVm vms[] = { { &rows[0], &few, 0 }, { &rows[1], &many, 0 }, { &rows[2], &many, 0 } };
+        TopPage page = { .when = "12:00:00", .status = &crowded, .vms = vms, .n_vms = 3 };
+
+        (void)state;
+        for (unsigned i = 0; i < ELEMENTSOF(all); i++) {
+                (void)snprintf(scopes[i], sizeof(scopes[i]), "ivhd%u", i);
+                all[i] = (Resource){ "instances", scopes[i], 64, i };
+        }
+        page.rows = 10; /* 2 + 6 bars and what says that there are more + the same of the VMs */
+        assert_page(&page, 40, 10, "ivhd23 inst ");
+        assert_page(&page, 40, 10, "ivhd18 inst ");
+        assert_page(&page, 40, 10, "\nand 18 more resources\nand 3 more\n");
+        assert_page(&page, 110, 10, "\nand 12 more resources\nand 3 more\n");
+        page.rows = 4;
+        assert_page(&page, 40, 4, "see `aviommuctl reclaim`\nand 24 more resources\nand 3 more\n");
+        page.rows = 3;
+        assert_page(&page, 40, 3, "see `aviommuctl reclaim`\nand 3 more\n");
+        page.rows = 2;
+        assert_page(&page, 40, 2, "see `aviommuctl reclaim`\n");
+        /* Those in use fit, and what says so of the rest. */
+        page.rows = 27;
+        page.n_vms = 0;
+        assert_page(&page, 60, 26, "ivhd23 ");
+        page.rows = 26;
+        assert_page(&page, 60, 26, "\nand 1 of which nothing is in use\n");
+        page.rows = 25;
+        assert_page(&page, 60, 25, "\nand 2 more resources\n");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(shares),
                 cmocka_unit_test(order),
                 cmocka_unit_test(room),
+                cmocka_unit_test(crowd),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
