@@ -153,7 +153,7 @@ typedef struct Facts {
         KernelFacts kernel;
         FirmwareFacts firmware;
         NodeFacts nodes;
-        Blob interrupts;    /* /proc/interrupts */
+        Blob interrupts;    /* what /proc/interrupts begins with */
         Blob daemon_limits; /* /proc/PID/limits of the daemon; -ENODATA: its PID is not known */
         LibvirtFacts libvirt;
         HolderFacts holders;

@@ -53,15 +53,39 @@ static ssize_t read_plain(void *source, void *buf, size_t size) {
         return n < 0 ? negative_errno() : n;
 }
 
-void blob_read(int root_fd, const char *path, Blob *ret) {
+typedef struct Head {
+        int fd;
+        size_t left;
+} Head;
+
+static ssize_t read_head(void *source, void *buf, size_t size) {
+        Head *h = source;
+        ssize_t n = read_plain(&h->fd, buf, MIN(size, h->left));
+
+        if (n > 0)
+                h->left -= (size_t)n;
+        return n;
+}
+
+static void read_file(int root_fd, const char *path, bool is_head, Blob *ret) {
         _cleanup_close_ int fd = -1;
 
         *ret = (Blob){};
         fd = open_file(root_fd, path);
         if (fd < 0)
                 ret->error = fd;
+        else if (is_head)
+                blob_take(ret, read_head, &(Head){ fd, BLOB_SIZE_MAX });
         else
                 blob_take(ret, read_plain, &fd);
+}
+
+void blob_read(int root_fd, const char *path, Blob *ret) {
+        read_file(root_fd, path, false, ret);
+}
+
+void blob_read_head(int root_fd, const char *path, Blob *ret) {
+        read_file(root_fd, path, true, ret);
 }
 
 static ssize_t read_gzip(void *source, void *buf, size_t size) {

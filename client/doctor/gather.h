@@ -12,7 +12,10 @@
 /* Reads a whole file below @root_fd, by a path without a leading "/". Larger ones are -EFBIG, what is no file -EINVAL. */
 void blob_read(int root_fd, const char *path, Blob *ret);
 
-/* The same of one that gzip has compressed; a damaged one is -EBADMSG. */
+/* The same, but of a larger file what it begins with. */
+void blob_read_head(int root_fd, const char *path, Blob *ret);
+
+/* The same as blob_read() of one that gzip has compressed; a damaged one is -EBADMSG. */
 void blob_read_gzip(int root_fd, const char *path, Blob *ret);
 
 void blob_done(Blob *b);

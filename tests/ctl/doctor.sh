@@ -137,6 +137,11 @@ test_doctor() {
         grep -qP '\x1b\[32mfine' "$tmp/tty" || fail "doctor in colour" "no colour"
         echo "ok doctor on a terminal"
 
+        # As many processors and interrupts as make a large file.
+        yes "$(cat "$host/proc/interrupts")" | head -c 5000000 >"$host/proc/interrupts.new"
+        mv "$host/proc/interrupts.new" "$host/proc/interrupts"
+        says "doctor of many interrupts" 0 "Interrupts are remapped" doctor --root="$host" --tier=emulated
+
         # Functions that wait for nobody, an unsafe host.
         mock_start many
         make_host

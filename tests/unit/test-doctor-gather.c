@@ -75,6 +75,22 @@ static void test_blobs(void **state) {
                 assert_int_equal(b.size, BLOB_SIZE_MAX);
                 blob_done(&b);
         }
+        {
+                Blob b;
+
+                large[0] = 'a';
+                tree_put_bytes(t, large, BLOB_SIZE_MAX + 1, "proc/larger");
+                blob_read_head(root, "proc/larger", &b);
+                assert_ok(b.error);
+                assert_int_equal(b.size, BLOB_SIZE_MAX);
+                assert_string_equal(b.data, "a");
+                blob_done(&b);
+                blob_read_head(root, "proc/a", &b);
+                assert_string_equal(b.data, "hello\n");
+                blob_done(&b);
+                blob_read_head(root, "proc/none", &b);
+                assert_error(b.error, ENOENT);
+        }
         set_mode(t, "proc/hidden", 0);
         become_nobody(t);
         expect_blob(root, "proc/hidden", -EACCES, NULL);
