@@ -200,5 +200,5 @@ bool pci_function_is_on_vfio(const PciFunctionInfo *function) {
 }
 
 bool pci_function_has_vfio_driver(const PciFunctionInfo *function) {
-        return strncmp(function->driver, "vfio", 4) == 0;
+        return pci_function_is_on_vfio(function) || strstr(function->driver, "vfio");
 }

@@ -53,7 +53,7 @@ KernelLevel inventory_best_level(const Inventory *inv);
 /* Whether a function is on a vfio driver with a device node, so that it can be bound to an iommufd. */
 bool pci_function_is_on_vfio(const PciFunctionInfo *function);
 
-/* Whether it is on a vfio driver, with a device node or without. */
+/* Whether it is on a vfio driver, with a device node or without: vfio-pci or one of its variants ("mlx5_vfio_pci"). */
 bool pci_function_has_vfio_driver(const PciFunctionInfo *function);
 
 /* The sentences that say what this host lacks, in a NULL-terminated array that the caller frees with

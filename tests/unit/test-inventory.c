@@ -103,6 +103,33 @@ static void on_vfio(void **state) {
         }
 }
 
+/* vfio-pci has variants for single models, whose names only hold "vfio" somewhere. */
+static void vfio_drivers(void **state) {
+        static const struct {
+                const char *driver;
+                uint32_t cdev;
+                bool has;
+        } cases[] = {
+                { "vfio-pci", 0, true },
+                { "vfio-pci", KERNEL_NONE, true },
+                { "mlx5_vfio_pci", KERNEL_NONE, true },
+                { "nvgrace_gpu_vfio_pci", KERNEL_NONE, true },
+                { "hisi-acc-vfio-pci", KERNEL_NONE, true },
+                { "of-another-name", 3, true },
+                { "mlx5_core", KERNEL_NONE, false },
+                { "", KERNEL_NONE, false },
+        };
+
+        (void)state;
+        for_each_case(c, cases) {
+                PciFunctionInfo f = { .cdev = c->cdev };
+
+                (void)snprintf(f.driver, sizeof(f.driver), "%s", c->driver);
+                if (pci_function_has_vfio_driver(&f) != c->has)
+                        fail_msg("%s", c->driver);
+        }
+}
+
 /* ---- levels ---- */
 
 static void level_is(const Inventory *inv, uint32_t index, KernelLevel level, const char *reason) {
@@ -470,6 +497,7 @@ int main(void) {
                 cmocka_unit_test(empty),
                 cmocka_unit_test(lookups),
                 cmocka_unit_test(on_vfio),
+                cmocka_unit_test(vfio_drivers),
                 cmocka_unit_test(levels_are_kept),
                 cmocka_unit_test(levels_end_with_iommufd),
                 cmocka_unit_test(levels_outlast_trouble),
