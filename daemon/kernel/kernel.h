@@ -50,7 +50,7 @@ typedef struct HostIommuInfo {
 
 typedef struct PciFunctionInfo {
         PciAddress address;
-        bool is_bridge;  /* class 06xx: counts for no group's wholeness, cannot be assigned */
+        bool is_bridge;  /* counts for no group's wholeness, cannot be assigned */
         bool is_virtual; /* an SR-IOV VF; physical_function is then meant */
         PciAddress physical_function;
         uint32_t host_iommu; /* HostIommuInfo.index, KERNEL_NONE when behind none */
@@ -68,6 +68,12 @@ typedef struct PciFunctionInfo {
         size_t n_aliases;
         uint16_t aliases[PCI_FUNCTION_ALIASES_MAX];
 } PciFunctionInfo;
+
+/* Whether a 24-bit class code is a bridge's. "Other" bridges (0680) are not meant: NVSwitches and NTBs say that they are such, and are functions
+ * like any other, which vfio-pci takes. */
+static inline bool pci_class_is_bridge(uint32_t class_code) {
+        return class_code >> 16 == 0x06 && class_code >> 8 != 0x0680;
+}
 
 typedef struct NodeInfo {
         uint32_t node;

@@ -181,6 +181,27 @@ static void test_function(void **state) {
         assert_true(tree_find(scan, "0000:00:01.1")->is_bridge);
 }
 
+/* "Other" bridges, such as NVSwitches and NTBs, are functions like any other: vfio-pci takes them. */
+static void test_bridges(void **state) {
+        static const struct {
+                const char *class_code;
+                bool is;
+        } cases[] = { { "0x060000\n", true },  { "0x060100\n", true },  { "0x060400\n", true },
+                      { "0x060401\n", true },  { "0x068000\n", false }, { "0x068001\n", false },
+                      { "0x058000\n", false }, { "0x020000\n", false } };
+        Tree *t = *state;
+
+        for (size_t k = 0; k < ELEMENTSOF(cases); k++) {
+                _cleanup_(host_scan_freep) HostScan *scan = NULL;
+
+                tree_add_function(t, "pci0000:00", "0000:00:02.0", cases[k].class_code);
+                scan = tree_scan(t, NULL, 0);
+                assert_int_equal(scan->functions[0].is_bridge, cases[k].is);
+                tree_remove(t, "sys/devices/pci0000:00/0000:00:02.0");
+                tree_remove(t, "sys/bus/pci/devices/0000:00:02.0");
+        }
+}
+
 static void test_only(void **state) {
         Tree *t = *state;
         PciAddress only[] = { address_of("0000:01:00.1"), address_of("0000:05:00.0"),
@@ -544,25 +565,16 @@ static void test_watch(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_empty_host),
-                TEST(test_devices),
-                TEST(test_amd),
-                TEST(test_features_garbage),
-                TEST(test_other_vendors),
-                TEST(test_function),
-                TEST(test_only),
-                TEST(test_garbage),
-                TEST(test_long_link),
-                TEST(test_vanished),
-                TEST(test_vanishing),
-                TEST(test_nodes),
-                TEST(test_nodes_sorted),
-                TEST(test_no_numa),
-                TEST(test_memory_garbage),
-                TEST(test_cdev_open),
-                TEST(test_cdev_is),
-                TEST(test_no_iommufd),
-                TEST(test_watch),
+                TEST(test_empty_host),    TEST(test_devices),
+                TEST(test_amd),           TEST(test_features_garbage),
+                TEST(test_other_vendors), TEST(test_function),
+                TEST(test_bridges),       TEST(test_only),
+                TEST(test_garbage),       TEST(test_long_link),
+                TEST(test_vanished),      TEST(test_vanishing),
+                TEST(test_nodes),         TEST(test_nodes_sorted),
+                TEST(test_no_numa),       TEST(test_memory_garbage),
+                TEST(test_cdev_open),     TEST(test_cdev_is),
+                TEST(test_no_iommufd),    TEST(test_watch),
         };
 #undef TEST
 

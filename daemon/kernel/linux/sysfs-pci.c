@@ -151,7 +151,7 @@ static int read_function(LinuxKernel *l, const PciAddress *address, const IommuN
         f.class_code = read_number(dir_fd, "class", 0xffffff);
         f.vendor_id = (uint16_t)read_number(dir_fd, "vendor", UINT16_MAX);
         f.device_id = (uint16_t)read_number(dir_fd, "device", UINT16_MAX);
-        f.is_bridge = f.class_code >> 16 == 0x06;
+        f.is_bridge = pci_class_is_bridge(f.class_code);
         f.numa_node = sysfs_read_numa_node(dir_fd, "numa_node");
 
         r = read_ties(l, dir_fd, names, &f);

@@ -220,7 +220,7 @@ static int read_function(ProfileReader *reader, SimState *st, json_object *json,
 
         iommu = spec.iommu == KERNEL_NONE ? NULL : sim_iommu_find(st, (uint32_t)spec.iommu);
         info.address = spec.address;
-        info.is_bridge = spec.class_code >> 16 == 0x06;
+        info.is_bridge = pci_class_is_bridge(spec.class_code);
         info.host_iommu = (uint32_t)spec.iommu;
         info.group = (uint32_t)spec.group;
         info.numa_node = (uint32_t)spec.node;
