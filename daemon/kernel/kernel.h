@@ -29,7 +29,7 @@ typedef enum IommuVendor {
 typedef struct HostIommuInfo {
         uint32_t
                 index; /* N of ivhdN for AMD; the order of appearance for others; unique in a scan */
-        char name[24]; /* the class device's name: "ivhd0", "dmar1" */
+        char name[32]; /* the class device's name: "ivhd0", "dmar1", "smmu3.0x000000002b400000" */
         IommuVendor vendor;
         bool has_address;
         PciAddress

@@ -9,7 +9,7 @@
 #define RECORD_LEVEL_REASON_SIZE 192
 
 typedef struct LevelRecord {
-        char host_iommu[24]; /* the class device's name, "ivhd0" */
+        char host_iommu[32]; /* the class device's name, "ivhd0" */
         char level[16];      /* a word of inventory/kernel-level.h */
         char reason[RECORD_LEVEL_REASON_SIZE];
 } LevelRecord;

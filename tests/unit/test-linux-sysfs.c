@@ -112,13 +112,14 @@ static void test_other_vendors(void **state) {
         }
         tree_link(t, "x", "sys/devices/virtual/iommu/dmar10/devices/0002:00:01.0");
         /* Two that differ only behind the part of the name that is kept. */
-        tree_mkdir(t, "sys/class/iommu/smmu3.0x000000002b400000-b");
-        tree_mkdir(t, "sys/class/iommu/smmu3.0x000000002b400000-a");
+        tree_mkdir(t, "sys/class/iommu/smmu3.0x000000002b400000-with-a-long-name-b");
+        tree_mkdir(t, "sys/class/iommu/smmu3.0x000000002b400000-with-a-long-name-a");
+        tree_mkdir(t, "sys/class/iommu/smmu3.0x000000002b400000");
         tree_mkdir(t, "sys/class/iommu/ivhd"); /* AMD's names have a number */
 
         scan = tree_scan(t, NULL, 0);
-        assert_int_equal(scan->n_iommus, 6);
-        for (uint32_t k = 0; k < 6; k++) {
+        assert_int_equal(scan->n_iommus, 7);
+        for (uint32_t k = 0; k < 7; k++) {
                 assert_int_equal(scan->iommus[k].index, k);
                 assert_false(scan->iommus[k].has_address);
         }
@@ -129,7 +130,8 @@ static void test_other_vendors(void **state) {
         assert_int_equal(scan->iommus[2].address.segment, 2);
         assert_string_equal(scan->iommus[3].name, "ivhd");
         assert_int_equal(scan->iommus[3].vendor, IOMMU_VENDOR_OTHER);
-        assert_int_equal(strlen(scan->iommus[4].name), sizeof(scan->iommus[4].name) - 1);
+        assert_string_equal(scan->iommus[4].name, "smmu3.0x000000002b400000");
+        assert_int_equal(strlen(scan->iommus[5].name), sizeof(scan->iommus[5].name) - 1);
         assert_int_equal(tree_find(scan, "0002:00:01.0")->host_iommu, 2);
 }
 
