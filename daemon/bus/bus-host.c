@@ -59,7 +59,7 @@ static bool is_drawn_on(const LedgerAccount *account, const HostIommu *iommu) {
         case RESOURCE_TRANS_DEVIDS:
                 return account->scope == iommu->info.address.segment;
         case RESOURCE_CONTIGUOUS_MEMORY:
-                return account->scope == iommu->info.numa_node;
+                return account->scope == iommu->memory_node;
         default:
                 return true;
         }

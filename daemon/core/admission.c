@@ -151,16 +151,11 @@ bool admission_wants_probe(const AdmissionView *view, VmTier tier, const PciAddr
         return true;
 }
 
-ContextViommu admission_viommu_on(const Inventory *inventory, const HostIommu *iommu) {
-        const HostScan *scan = inventory_get_scan(inventory);
-        uint32_t node = iommu->info.numa_node;
-
-        if (node == KERNEL_NONE)
-                node = scan->n_nodes > 0 ? scan->nodes[0].node : 0;
+ContextViommu admission_viommu_on(const HostIommu *iommu) {
         return (ContextViommu){
                 .host_iommu = iommu->info.index,
                 .segment = iommu->info.address.segment,
-                .numa_node = node,
+                .numa_node = iommu->memory_node,
         };
 }
 
@@ -180,7 +175,7 @@ static int plan_viommus(const AdmissionView *view, const VmContext *existing, Ad
                     context_find_viommu(&a->additions, f->host_iommu))
                         continue;
 
-                v = admission_viommu_on(view->inventory, iommu);
+                v = admission_viommu_on(iommu);
                 r = context_add_viommu(&a->additions, &v);
                 if (r >= 0)
                         r = charge_for_viommu(&a->demands, &v, a->guest_domains);

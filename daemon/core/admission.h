@@ -69,7 +69,7 @@ bool admission_wants_probe(const AdmissionView *view, VmTier tier, const PciAddr
                            uint32_t *ret_host_iommu);
 
 /* The vIOMMU that a VM would have on a host IOMMU, with where its charges lie. */
-ContextViommu admission_viommu_on(const Inventory *inventory, const HostIommu *iommu);
+ContextViommu admission_viommu_on(const HostIommu *iommu);
 
 /* Whether the node has free blocks enough for @n_viommus more, as the last scan saw it. */
 int admission_check_contiguous(const AdmissionView *view, const DemandSet *demands,

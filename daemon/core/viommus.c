@@ -49,7 +49,7 @@ static int create_decide(Operation *op, Problem *p) {
                 return problem_set(p, PROBLEM_WRONG_STATE, "VM %s has a vIOMMU on ivhd%u already.",
                                    op->vm->name, create->host_iommu);
 
-        v = admission_viommu_on(m->inventory, iommu);
+        v = admission_viommu_on(iommu);
         v.pending = true;
         r = charge_for_viommu(&demands, &v, op->vm->guest_domains);
         if (r >= 0)

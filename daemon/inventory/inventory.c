@@ -41,6 +41,17 @@ static bool says_not_there(int error) {
                error == -EPERM;
 }
 
+/* From whose memory the kernel serves @node, which may be none or have none: then from the nearest, or, as far as is known, from the first. */
+static uint32_t find_memory_node(const HostScan *scan, uint32_t node) {
+        for (size_t i = 0; i < scan->n_nodes; i++)
+                if (scan->nodes[i].node == node && scan->nodes[i].memory_node != KERNEL_NONE)
+                        return scan->nodes[i].memory_node;
+        for (size_t i = 0; i < scan->n_nodes; i++)
+                if (scan->nodes[i].total_bytes > 0)
+                        return scan->nodes[i].node;
+        return scan->n_nodes > 0 ? scan->nodes[0].node : 0;
+}
+
 int inventory_apply(Inventory *inv, HostScan **scan) {
         HostIommu *iommus = new0(HostIommu, MAX((*scan)->n_iommus, (size_t)1));
 
@@ -55,6 +66,7 @@ int inventory_apply(Inventory *inv, HostScan **scan) {
                 HostIommu *h = iommus + i;
 
                 h->info = (*scan)->iommus[i];
+                h->memory_node = find_memory_node(*scan, h->info.numa_node);
                 h->level = kernel_level_from_scan(&h->info, (*scan)->iommufd_error,
                                                   h->level_reason);
                 if (h->level == KERNEL_LEVEL_UNKNOWN && old && old->probed) {

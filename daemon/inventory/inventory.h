@@ -13,6 +13,8 @@
 
 typedef struct HostIommu {
         HostIommuInfo info;
+        uint32_t
+                memory_node; /* from whose memory the kernel takes what it keeps for it: its own, or where that has none another's */
         KernelLevel level;
         bool probed; /* the level is what a probe found, not what a scan tells by itself */
         char level_reason[KERNEL_LEVEL_REASON_SIZE];

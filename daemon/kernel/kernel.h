@@ -81,6 +81,8 @@ typedef struct NodeInfo {
         uint64_t
                 free_contiguous_bytes; /* free memory in blocks of order 8 (1 MiB) and more, or KERNEL_BYTES_UNKNOWN */
         uint64_t iommu_bytes; /* nr_iommu_pages, as bytes */
+        uint32_t
+                memory_node; /* whose memory its allocations come from: its own, or the nearest's if it has none; KERNEL_NONE if that is not told */
 } NodeInfo;
 
 /* What a scan saw: arrays sorted by index, address and node. Free with host_scan_free(). */

@@ -67,6 +67,7 @@ NodeInfo *host_add_node(HostScan *scan, uint32_t node, uint64_t total, uint64_t 
         NodeInfo *info = array_insert(&scan->nodes, &scan->n_nodes, sizeof(*info), scan->n_nodes);
 
         *info = (NodeInfo){ .node = node,
+                            .memory_node = node,
                             .total_bytes = total,
                             .free_contiguous_bytes = free_contiguous };
         return info;

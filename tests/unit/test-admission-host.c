@@ -309,7 +309,7 @@ static void blocks_of_a_node(void **state) {
         } cases[] = {
                 { 0, 2 * TABLE, true }, { 0, TABLE, false },
                 { 0, 0, false },        { 0, KERNEL_BYTES_UNKNOWN, true }, /* the kernel will say */
-                { 5, 0, true }, /* a node that the scan does not know */
+                { 5, 0, false }, /* a node that the scan does not know counts as the first */
         };
 
         (void)state;
@@ -324,7 +324,6 @@ static void blocks_of_a_node(void **state) {
                 scan->nodes[0].free_contiguous_bytes = c->free;
                 scan->iommus[0].numa_node = scan->iommus[1].numa_node = c->node;
                 world_init_on(&w, scan, KERNEL_LEVEL_ACCELERATED);
-                assert_ok(ledger_set_capacity(w.ledger, RESOURCE_CONTIGUOUS_MEMORY, 5, GIB));
                 request_init(&request, HW, (Fn[FNS_MAX]){ { "0000:41:00.0" }, { "0000:81:00.0" } });
                 r = admission_decide_vm(&w.view, &request, &a, &p);
                 if (c->admitted)
@@ -350,10 +349,10 @@ static void where_charges_lie(void **state) {
         scan->iommus[0].numa_node = KERNEL_NONE; /* counts as the first node's */
         scan->nodes[0].node = 4;
         world_init_on(&w, scan, KERNEL_LEVEL_ACCELERATED);
-        v = admission_viommu_on(w.inventory, inventory_find_iommu(w.inventory, 0));
+        v = admission_viommu_on(inventory_find_iommu(w.inventory, 0));
         assert_true(v.host_iommu == 0 && v.segment == 0 && v.numa_node == 4 && v.viommu_id == 0 &&
                     v.vfmmio_offset == 0);
-        v = admission_viommu_on(w.inventory, inventory_find_iommu(w.inventory, 2));
+        v = admission_viommu_on(inventory_find_iommu(w.inventory, 2));
         assert_true(v.host_iommu == 2 && v.segment == 1 && v.numa_node == 1);
         world_done(&w);
 
@@ -361,9 +360,47 @@ static void where_charges_lie(void **state) {
         scan->iommus[0].numa_node = KERNEL_NONE;
         scan->n_nodes = 0;
         world_init_on(&w, scan, KERNEL_LEVEL_ACCELERATED);
-        v = admission_viommu_on(w.inventory, inventory_find_iommu(w.inventory, 0));
+        v = admission_viommu_on(inventory_find_iommu(w.inventory, 0));
         assert_int_equal(v.numa_node, 0);
         world_done(&w);
+}
+
+/* The kernel takes what it needs from the nearest node when the IOMMU's has no memory. */
+static void nodes_without_memory(void **state) {
+        static const struct {
+                uint32_t of_iommu, nearest, charged;
+        } cases[] = {
+                { 0, KERNEL_NONE, 1 }, /* not told which is the nearest */
+                { 0, 3, 3 },
+                { 3, 3, 3 },                     /* it has memory */
+                { 9, 3, 1 },                     /* a node that is not listed */
+                { KERNEL_NONE, KERNEL_NONE, 1 }, /* behind no node */
+        };
+
+        (void)state;
+        for_each_case(c, cases) {
+                HostScan *scan = standard_scan();
+                Admission a = ADMISSION_NULL;
+                VmRequest request;
+                Problem p = {};
+                World w;
+
+                (void)host_add_node(scan, 3, 64 * GIB, 32 * GIB);
+                scan->nodes[0].total_bytes = scan->nodes[0].free_contiguous_bytes = 0;
+                scan->nodes[0].memory_node = c->nearest;
+                scan->iommus[0].numa_node = c->of_iommu;
+                world_init_on(&w, scan, KERNEL_LEVEL_ACCELERATED);
+                assert_int_equal(inventory_find_iommu(w.inventory, 0)->memory_node, c->charged);
+                request_init(&request, HW, (Fn[FNS_MAX]){ { "0000:41:00.0" } });
+                assert_ok(admission_decide_vm(&w.view, &request, &a, &p));
+                assert_demands(&a.demands,
+                               (Demand[DEMAND_MAX]){ INSTANCE(0), TRANS(0, 1),
+                                                     TABLES(c->charged, 1), DOMAINS(1) },
+                               "on another node");
+                admission_done(&a);
+                vm_request_done(&request);
+                world_done(&w);
+        }
 }
 
 int main(void) {
@@ -375,6 +412,7 @@ int main(void) {
                 cmocka_unit_test(amounts),
                 cmocka_unit_test(blocks_of_a_node),
                 cmocka_unit_test(where_charges_lie),
+                cmocka_unit_test(nodes_without_memory),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

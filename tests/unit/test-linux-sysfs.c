@@ -433,6 +433,40 @@ static void test_nodes_sorted(void **state) {
                 assert_int_equal(scan->nodes[k].node, k);
 }
 
+/* Whose memory a node's allocations come from: its own, or that of the nearest that has some. */
+static void test_nodes_without_memory(void **state) {
+        static const struct {
+                const char *distance;
+                uint32_t nearest;
+        } cases[] = {
+                { "32 32 10 12\n", 5 },
+                { "12 32 10 32\n", 0 },
+                { "12 12 10 12\n", 0 },
+                { "32 11 10 12\n", 5 }, /* the second has none either */
+                { "32 32 10\n", KERNEL_NONE },
+                { "32 32 10 12 12\n", KERNEL_NONE },
+                { "32 x 10 12\n", KERNEL_NONE },
+                { "", KERNEL_NONE },
+        };
+        Tree *t = *state;
+
+        tree_put(t, "Node 0 MemTotal:  2000 kB\n", "sys/devices/system/node/node0/meminfo");
+        tree_put(t, "Node 2 MemTotal:     0 kB\n", "sys/devices/system/node/node2/meminfo");
+        tree_put(t, "Node 4 MemTotal:     0 kB\n", "sys/devices/system/node/node4/meminfo");
+        tree_put(t, "Node 5 MemTotal:  2000 kB\n", "sys/devices/system/node/node5/meminfo");
+        for (size_t k = 0; k < ELEMENTSOF(cases); k++) {
+                _cleanup_(host_scan_freep) HostScan *scan = NULL;
+
+                tree_put(t, cases[k].distance, "sys/devices/system/node/node4/distance");
+                scan = tree_scan(t, NULL, 0);
+                assert_int_equal(scan->n_nodes, 4);
+                assert_int_equal(scan->nodes[0].memory_node, 0);
+                assert_int_equal(scan->nodes[1].memory_node, KERNEL_NONE); /* not told */
+                assert_int_equal(scan->nodes[2].memory_node, cases[k].nearest);
+                assert_int_equal(scan->nodes[3].memory_node, 5);
+        }
+}
+
 static void test_no_numa(void **state) {
         Tree *t = *state;
         _cleanup_(host_scan_freep) HostScan *scan = NULL;
@@ -567,16 +601,27 @@ static void test_watch(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, tree_setup, tree_teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_empty_host),    TEST(test_devices),
-                TEST(test_amd),           TEST(test_features_garbage),
-                TEST(test_other_vendors), TEST(test_function),
-                TEST(test_bridges),       TEST(test_only),
-                TEST(test_garbage),       TEST(test_long_link),
-                TEST(test_vanished),      TEST(test_vanishing),
-                TEST(test_nodes),         TEST(test_nodes_sorted),
-                TEST(test_no_numa),       TEST(test_memory_garbage),
-                TEST(test_cdev_open),     TEST(test_cdev_is),
-                TEST(test_no_iommufd),    TEST(test_watch),
+                TEST(test_empty_host),
+                TEST(test_devices),
+                TEST(test_amd),
+                TEST(test_features_garbage),
+                TEST(test_other_vendors),
+                TEST(test_function),
+                TEST(test_bridges),
+                TEST(test_only),
+                TEST(test_garbage),
+                TEST(test_long_link),
+                TEST(test_vanished),
+                TEST(test_vanishing),
+                TEST(test_nodes),
+                TEST(test_nodes_sorted),
+                TEST(test_nodes_without_memory),
+                TEST(test_no_numa),
+                TEST(test_memory_garbage),
+                TEST(test_cdev_open),
+                TEST(test_cdev_is),
+                TEST(test_no_iommufd),
+                TEST(test_watch),
         };
 #undef TEST
 

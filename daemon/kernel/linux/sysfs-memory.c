@@ -8,6 +8,7 @@
  * then 0, unknown. A kernel without NUMA is one node, 0.
  */
 
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/sysinfo.h>
@@ -143,6 +144,32 @@ static int node_compare(const void *a, const void *b) {
         return x->node < y->node ? -1 : x->node > y->node;
 }
 
+/* Where the allocations of a node without memory go: to the nearest that has some, the first of several. The file has one distance
+ * for each node, in the order of their numbers. */
+static uint32_t find_memory_node(LinuxKernel *l, const HostScan *scan, uint32_t node) {
+        char path[sizeof("devices/system/node/node/distance") + 3 * sizeof(uint32_t)];
+        uint32_t nearest = KERNEL_NONE;
+        unsigned long best = ULONG_MAX;
+        char distances[4096], *at = distances;
+
+        (void)snprintf(path, sizeof(path), "devices/system/node/node%" PRIu32 "/distance", node);
+        if (sysfs_read(l->sysfs_fd, path, distances, sizeof(distances)) < 0)
+                return KERNEL_NONE;
+        for (size_t i = 0; i < scan->n_nodes; i++) {
+                char *next;
+                unsigned long distance = strtoul(at, &next, 10);
+
+                if (next == at)
+                        return KERNEL_NONE;
+                at = next;
+                if (scan->nodes[i].total_bytes > 0 && distance < best) {
+                        best = distance;
+                        nearest = scan->nodes[i].node;
+                }
+        }
+        return *at ? KERNEL_NONE : nearest; /* of other nodes than those listed */
+}
+
 int scan_memory(LinuxKernel *l, HostScan *scan) {
         int r;
 
@@ -161,8 +188,13 @@ int scan_memory(LinuxKernel *l, HostScan *scan) {
         }
         qsort(scan->nodes, scan->n_nodes, sizeof(NodeInfo), node_compare);
 
-        for (size_t i = 0; i < scan->n_nodes; i++)
-                scan->total_memory_bytes += scan->nodes[i].total_bytes;
+        for (size_t i = 0; i < scan->n_nodes; i++) {
+                NodeInfo *node = scan->nodes + i;
+
+                scan->total_memory_bytes += node->total_bytes;
+                node->memory_node = node->total_bytes > 0 ? node->node
+                                                          : find_memory_node(l, scan, node->node);
+        }
         read_free_blocks(l, scan);
         return 0;
 }

@@ -132,6 +132,7 @@ static int read_node(ProfileReader *reader, SimState *st, json_object *json, con
         node = &st->nodes[st->n_nodes++];
         node->info = (NodeInfo){
                 .node = (uint32_t)spec.node,
+                .memory_node = spec.total_gib > 0 ? (uint32_t)spec.node : KERNEL_NONE,
                 .total_bytes = spec.total_gib * GIB,
                 .free_contiguous_bytes = spec.free_contiguous_gib * GIB,
         };
