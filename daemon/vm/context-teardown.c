@@ -66,20 +66,22 @@ static bool is_trouble(int r) {
         return r == -ENOMEM || r == -EMFILE || r == -ENFILE || r == -EINTR || r == -EIO;
 }
 
-/* Binds a function to a scratch iommufd, which works only when nobody else has it bound. That resets it: it has been taken
- * from the VM, so it is idle or refuses. Returns 0 free, -EBUSY held, or it could not be asked now, -ENOENT when there is no node to ask
+/* Binds a function, which works only when nobody else has it bound. That resets it: it has been taken from the VM, so it is
+ * idle or refuses. It is bound to the VM's iommufd, whose the rest of its group may be still, or where that was lost to a
+ * scratch one. Returns 0 free, -EBUSY held, or it could not be asked now, -ENOENT when there is no node to ask
  * through. */
-static int probe_binding(Kernel *k, const ContextFunction *f) {
-        _cleanup_close_ int iommufd = -1, cdev = -1;
+static int probe_binding(Kernel *k, const VmContext *ctx, const ContextFunction *f) {
+        _cleanup_close_ int scratch = -1, cdev = -1;
         uint32_t device_id;
         int r;
 
         r = k->ops->cdev_open(k, &f->address, &cdev);
-        if (r >= 0)
-                r = k->ops->iommufd_open(k, &iommufd);
+        if (r >= 0 && ctx->iommufd < 0)
+                r = k->ops->iommufd_open(k, &scratch);
         if (r < 0)
                 return is_trouble(r) ? -EBUSY : -ENOENT;
-        r = k->ops->cdev_bind(k, cdev, iommufd, f->has_vf_token ? f->vf_token : NULL, &device_id);
+        r = k->ops->cdev_bind(k, cdev, ctx->iommufd >= 0 ? ctx->iommufd : scratch,
+                              f->has_vf_token ? f->vf_token : NULL, &device_id);
         cdev = fd_close(cdev); /* before the iommufd */
         return r < 0 ? -EBUSY : 0;
 }
@@ -93,7 +95,7 @@ static int check_vmm_let_go(Kernel *k, const VmContext *ctx, const ContextFuncti
         if (ctx->handover != HANDOVER_VMM)
                 return 0;
 
-        r = probe_binding(k, f);
+        r = probe_binding(k, ctx, f);
         for (uint32_t id = 1, gap = 0;
              r == -ENOENT && ctx->iommufd >= 0 && gap < SWEEP_GAP && id < SWEEP_MAX; id++, gap++)
                 if (may_exist(k, ctx->iommufd, KERNEL_OBJECT_ANY, id)) {
@@ -295,7 +297,7 @@ static bool is_held(Kernel *k, const VmContext *ctx, ContextFunction *f) {
 
         if (ctx->handover == HANDOVER_DAEMON && ctx->iommufd >= 0)
                 return is_bound(k, ctx, f, just_closed);
-        return probe_binding(k, f) == -EBUSY;
+        return probe_binding(k, ctx, f) == -EBUSY;
 }
 
 int context_check_let_go(Kernel *k, VmContext *ctx, Problem *reterr_problem) {

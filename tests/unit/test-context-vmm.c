@@ -259,6 +259,33 @@ static void vmm_binds_by_itself(void **state) {
         context_done(&ctx);
 }
 
+/* The functions of a group go one by one: that the VMM has the others keeps none from counting as let go of. */
+static void vmm_lets_go_of_a_part_of_a_group(void **state) {
+        _cleanup_(kernel_freep) Kernel *k = host_new("epyc-2p");
+        VmContext ctx = shared_context(
+                k, &(Shape){ "", TIER_EMULATED, HANDOVER_VMM, { "0000:10:00.0", "0000:10:00.1" } });
+        int cdevs[2], theirs = dup(ctx.iommufd);
+        uint32_t device;
+        Problem p = {};
+
+        (void)state;
+        for (unsigned i = 0; i < 2; i++) {
+                assert_ok(k->ops->cdev_open(k, &ctx.functions[i].address, cdevs + i));
+                assert_ok(k->ops->cdev_bind(k, cdevs[i], theirs, NULL, &device));
+        }
+        for (unsigned i = 2; i-- > 0;) {
+                assert_error(context_unrealize_function(k, &ctx, ctx.functions + i, &p), EBUSY);
+                assert_problem(&p, PROBLEM_BUSY, "is still held by the VMM: unplug it there.");
+                p = (Problem){};
+                fd_close(cdevs[i]);
+                assert_ok(context_unrealize_function(k, &ctx, ctx.functions + i, &p));
+        }
+        assert_ok(context_teardown(k, &ctx, &p));
+        fd_close(theirs);
+        assert_nothing_left(k, "closed", 0);
+        context_done(&ctx);
+}
+
 /* Who could not ask has no answer: it is not let go of until somebody has been asked. */
 static void nobody_could_be_asked(void **state) {
         static const char *const calls[] = { "cdev_open", "iommufd_open" };
@@ -419,6 +446,7 @@ int main(void) {
                 cmocka_unit_test(page_is_mapped_by_somebody),
                 cmocka_unit_test(function_is_held_by_somebody),
                 cmocka_unit_test(vmm_binds_by_itself),
+                cmocka_unit_test(vmm_lets_go_of_a_part_of_a_group),
                 cmocka_unit_test(nobody_could_be_asked),
                 cmocka_unit_test(viommu_that_nobody_wants),
                 cmocka_unit_test(nobody_else_has_it),
