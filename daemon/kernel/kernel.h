@@ -105,7 +105,7 @@ DEFINE_CLEANUP(HostScan, host_scan_free);
 typedef enum KernelObjectKind {
         KERNEL_OBJECT_DEVICE,
         KERNEL_OBJECT_IOAS,
-        KERNEL_OBJECT_ANY, /* any other: HWPT, vIOMMU, vDEVICE */
+        KERNEL_OBJECT_ANY, /* any other: HWPT, vIOMMU, vDEVICE. Until Linux 6.13 only nested HWPTs are told of */
 } KernelObjectKind;
 
 /* One range of guest memory. */

@@ -98,10 +98,11 @@ static int check_vmm_let_go(Kernel *k, const VmContext *ctx, const ContextFuncti
         r = probe_binding(k, ctx, f);
         for (uint32_t id = 1, gap = 0;
              r == -ENOENT && ctx->iommufd >= 0 && gap < SWEEP_GAP && id < SWEEP_MAX; id++, gap++)
-                if (may_exist(k, ctx->iommufd, KERNEL_OBJECT_ANY, id)) {
+                if (may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, id)) {
                         gap = 0;
-                        n_devices += may_exist(k, ctx->iommufd, KERNEL_OBJECT_DEVICE, id);
-                }
+                        n_devices++;
+                } else if (may_exist(k, ctx->iommufd, KERNEL_OBJECT_ANY, id))
+                        gap = 0;
         if (r == -EBUSY || n_devices >= ctx->n_functions)
                 return problem_set(p, PROBLEM_BUSY, "%s is still held by the VMM: unplug it there.",
                                    PCI_ADDRESS_STRING(&f->address));
@@ -219,9 +220,16 @@ static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
                 uint32_t highest = 0;
 
                 left = 0;
-                for (uint32_t id = 1; id <= highest + gap && id < SWEEP_MAX; id++)
-                        if (may_exist(k, iommufd, KERNEL_OBJECT_ANY, id))
+                /* Whether an id is taken shows when it is to be destroyed: not every kernel tells it of every kind otherwise. */
+                for (uint32_t id = 1; id <= highest + gap && id < SWEEP_MAX; id++) {
+                        int r = -EBUSY;
+
+                        if (!except || !is_listed(except, id))
+                                r = k->ops->object_destroy(k, iommufd, id);
+                        n_destroyed += r == 0;
+                        if (r != -ENOENT)
                                 highest = id;
+                }
                 for (uint32_t id = highest; id > 0; id--) {
                         int r;
 

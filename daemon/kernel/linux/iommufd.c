@@ -4,7 +4,8 @@
  * Requests on an iommufd that need no bound device: the file itself, address spaces, and what concerns any object.
  *
  * Existence is asked for with requests that change nothing. Each looks the id up first and complains about the rest
- * afterwards, so any answer but ENOENT means that the object is there.
+ * afterwards, so any answer but ENOENT means that the object is there. The request that serves for objects of any kind
+ * does so since 6.13; before, it looks up nested HWPTs, and says ENOENT of all others.
  */
 
 #include <fcntl.h>
