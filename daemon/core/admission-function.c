@@ -57,8 +57,41 @@ static int check_host_needs(const AdmissionView *view, const PciFunctionInfo *in
         return 0;
 }
 
+static bool is_requested(const PciAddress *address, const FunctionRequest *requests,
+                         size_t n_requests) {
+        for (size_t i = 0; i < n_requests; i++)
+                if (pci_address_equal(&requests[i].address, address))
+                        return true;
+        return false;
+}
+
+/* Whoever opens a PF resets its VFs, and may tamper with them: it is his who has the VFs, or knows their token, which the kernel asks for. */
+static int check_virtual_functions(const AdmissionView *view, const VmContext *existing,
+                                   const PciFunctionInfo *info, const FunctionRequest *request,
+                                   const FunctionRequest *requests, size_t n_requests, Problem *p) {
+        const HostScan *scan = inventory_get_scan(view->inventory);
+
+        for (size_t i = 0; i < scan->n_functions && !request->has_vf_token; i++) {
+                const PciFunctionInfo *vf = scan->functions + i;
+                const char *holder;
+
+                if (!pci_function_is_virtual_of(vf, info) ||
+                    is_requested(&vf->address, requests, n_requests) ||
+                    context_find_function(existing, &vf->address))
+                        continue;
+                holder = view->get_holder(view->userdata, &vf->address);
+                if (holder)
+                        return problem_set(p, PROBLEM_FUNCTION_IN_USE,
+                                           "%s is the PF of %s, which belongs to %s.",
+                                           PCI_ADDRESS_STRING(&info->address),
+                                           PCI_ADDRESS_STRING(&vf->address), holder);
+        }
+        return 0;
+}
+
 static int check_function(const AdmissionView *view, const VmContext *existing,
-                          const FunctionRequest *request, const PciFunctionInfo **ret, Problem *p) {
+                          const FunctionRequest *request, const FunctionRequest *requests,
+                          size_t n_requests, const PciFunctionInfo **ret, Problem *p) {
         const PciFunctionInfo *info = inventory_find_function(view->inventory, &request->address);
         const char *address = PCI_ADDRESS_STRING(&request->address), *holder;
         int r;
@@ -82,6 +115,9 @@ static int check_function(const AdmissionView *view, const VmContext *existing,
                                            ? "belongs already"
                                            : "belongs",
                                    holder);
+        r = check_virtual_functions(view, existing, info, request, requests, n_requests, p);
+        if (r < 0)
+                return r;
         if (!inventory_find_iommu(view->inventory, info->host_iommu) || info->group == KERNEL_NONE)
                 return problem_set(
                         p, PROBLEM_NO_HOST_IOMMU,
@@ -90,14 +126,6 @@ static int check_function(const AdmissionView *view, const VmContext *existing,
 
         *ret = info;
         return check_driver(info, request, existing->handover, p);
-}
-
-static bool is_requested(const PciAddress *address, const FunctionRequest *requests,
-                         size_t n_requests) {
-        for (size_t i = 0; i < n_requests; i++)
-                if (pci_address_equal(&requests[i].address, address))
-                        return true;
-        return false;
 }
 
 /* The IOMMU cannot tell the functions of a group apart, so they go together. Bridges do not count. */
@@ -237,7 +265,7 @@ int admission_plan_functions(const AdmissionView *view, const VmContext *existin
                 const PciFunctionInfo *info = NULL;
                 int r;
 
-                r = check_function(view, existing, request, &info, p);
+                r = check_function(view, existing, request, requests, n_requests, &info, p);
                 if (r < 0)
                         return r;
                 assert(info);

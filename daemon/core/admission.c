@@ -136,6 +136,17 @@ int admission_check_tier(const AdmissionView *view, VmTier tier, VmHandover hand
         return tier == TIER_HARDWARE ? check_hardware_tier(view, p) : 0;
 }
 
+/* Whether a function or, as they would be reset with it, one of its VFs is somebody's. */
+static bool is_held(const AdmissionView *view, const PciFunctionInfo *info) {
+        const HostScan *scan = inventory_get_scan(view->inventory);
+
+        for (size_t i = 0; i < scan->n_functions; i++)
+                if (pci_function_is_virtual_of(scan->functions + i, info) &&
+                    view->get_holder(view->userdata, &scan->functions[i].address))
+                        return true;
+        return view->get_holder(view->userdata, &info->address);
+}
+
 bool admission_wants_probe(const AdmissionView *view, VmTier tier, const PciAddress *function,
                            uint32_t *ret_host_iommu) {
         const PciFunctionInfo *info = inventory_find_function(view->inventory, function);
@@ -143,8 +154,7 @@ bool admission_wants_probe(const AdmissionView *view, VmTier tier, const PciAddr
                                       : NULL;
 
         if (tier != TIER_HARDWARE || !iommu || iommu->level != KERNEL_LEVEL_UNKNOWN ||
-            info->is_bridge || !pci_function_is_on_vfio(info) ||
-            view->get_holder(view->userdata, function))
+            info->is_bridge || !pci_function_is_on_vfio(info) || is_held(view, info))
                 return false;
 
         *ret_host_iommu = info->host_iommu;

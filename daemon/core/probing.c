@@ -93,31 +93,81 @@ int probing_start(Manager *m, Vm *vm, ProbeTarget *targets, size_t n_targets,
 /* ---- on demand ---- */
 
 typedef struct ProbeRequest {
+        Manager *manager;
+        uint32_t host_iommu;
+        bool has_tried;
+        PciAddress tried; /* the last function that was probed with */
         OperationAnswer answer;
         void *userdata;
 } ProbeRequest;
 
-static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targets) {
-        ProbeRequest *request = userdata;
-
-        (void)targets;
-        (void)n_targets;
-
-        request->answer(request->userdata, 0, NULL);
-        free(request);
-}
-
-/* A function that may be reset: on vfio-pci, free, and alone in its group or with free ones only. */
+/* A function that may be reset: on vfio-pci, free, without VFs, and alone in its group or with free ones only. */
 static bool is_idle(Manager *m, const PciFunctionInfo *f) {
         const HostScan *scan = inventory_get_scan(m->inventory);
 
         if (f->is_bridge || !pci_function_is_on_vfio(f))
                 return false;
         for (size_t i = 0; i < scan->n_functions; i++)
-                if (scan->functions[i].group == f->group &&
-                    claims_find(m, &scan->functions[i].address))
+                if (pci_function_is_virtual_of(scan->functions + i, f) ||
+                    (scan->functions[i].group == f->group &&
+                     claims_find(m, &scan->functions[i].address)))
                         return false;
         return true;
+}
+
+static const PciFunctionInfo *find_next_idle(const ProbeRequest *request) {
+        Manager *m = request->manager;
+        const HostScan *scan = inventory_get_scan(m->inventory);
+
+        for (size_t i = 0; i < scan->n_functions; i++) {
+                const PciFunctionInfo *f = scan->functions + i;
+
+                if (f->host_iommu == request->host_iommu && is_idle(m, f) &&
+                    (!request->has_tried || pci_address_compare(&f->address, &request->tried) > 0))
+                        return f;
+        }
+        return NULL;
+}
+
+static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targets);
+
+/* Probes with the next function that is idle, if there is one. Returns 0 or -ENOMEM. */
+static int probe_next(ProbeRequest *request, bool *ret_started) {
+        const PciFunctionInfo *f = find_next_idle(request);
+        ProbeTarget *target;
+        int r;
+
+        *ret_started = false;
+        if (!f)
+                return 0;
+        target = new0(ProbeTarget, 1);
+        if (!target)
+                return -ENOMEM;
+        *target = (ProbeTarget){ .host_iommu = request->host_iommu, .function = f->address };
+        r = probing_start(request->manager, NULL, target, 1, on_probed, request);
+        if (r < 0) {
+                free(target);
+                return r;
+        }
+        request->has_tried = true;
+        request->tried = f->address;
+        *ret_started = true;
+        return 0;
+}
+
+/* One that cannot be bound (a VF whose token nobody told, a function that somebody else has) says nothing of the others. */
+static void on_probed(void *userdata, const ProbeTarget *targets, size_t n_targets) {
+        ProbeRequest *request = userdata;
+        bool started = false;
+        int r = 0;
+
+        if (n_targets > 0 && targets->error >= 0 && targets->result.bind < 0 &&
+            !request->manager->stopping)
+                r = probe_next(request, &started);
+        if (started)
+                return;
+        request->answer(request->userdata, r, NULL);
+        free(request);
 }
 
 int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void *userdata,
@@ -126,7 +176,7 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
         const HostIommu *iommu = inventory_find_iommu(m->inventory, host_iommu);
         char reason[KERNEL_LEVEL_REASON_SIZE];
         ProbeRequest *request;
-        ProbeTarget *target;
+        bool started;
         int r;
 
         if (m->stopping)
@@ -135,41 +185,29 @@ int manager_probe(Manager *m, uint32_t host_iommu, OperationAnswer answer, void 
                 return problem_set(p, PROBLEM_NO_HOST_IOMMU, "There is no such host IOMMU.");
 
         request = new0(ProbeRequest, 1);
-        target = new0(ProbeTarget, 1);
-        if (!request || !target) {
-                free(request);
-                free(target);
+        if (!request)
                 return -ENOMEM;
-        }
-        *request = (ProbeRequest){ .answer = answer, .userdata = userdata };
+        *request = (ProbeRequest){
+                .manager = m, .host_iommu = host_iommu, .answer = answer, .userdata = userdata
+        };
 
         /* Where the scan tells the level already, as on another vendor's IOMMU, no function need be reset for it. */
         if (kernel_level_from_scan(&iommu->info, scan->iommufd_error, reason) !=
             KERNEL_LEVEL_UNKNOWN) {
-                free(target);
                 on_probed(request, NULL, 0);
                 return 0;
         }
 
-        /* VFs come after their PF, and a PF on vfio-pci has its VFs ask for a token: the first idle one is a good choice. */
-        for (size_t i = 0; i < scan->n_functions; i++)
-                if (scan->functions[i].host_iommu == host_iommu &&
-                    is_idle(m, scan->functions + i)) {
-                        *target = (ProbeTarget){ .host_iommu = host_iommu,
-                                                 .function = scan->functions[i].address };
-                        r = probing_start(m, NULL, target, 1, on_probed, request);
-                        if (r < 0) {
-                                free(request);
-                                free(target);
-                        }
-                        return r;
-                }
+        r = probe_next(request, &started);
+        if (r < 0)
+                free(request);
+        if (r < 0 || started)
+                return r;
 
         if (iommu->level == KERNEL_LEVEL_UNKNOWN)
                 inventory_set_level(
                         m->inventory, host_iommu, KERNEL_LEVEL_UNKNOWN,
                         "There is no idle function on vfio-pci behind it to probe with.");
-        free(target);
         on_probed(request, NULL, 0);
         return 0;
 }

@@ -214,3 +214,8 @@ bool pci_function_is_on_vfio(const PciFunctionInfo *function) {
 bool pci_function_has_vfio_driver(const PciFunctionInfo *function) {
         return pci_function_is_on_vfio(function) || strstr(function->driver, "vfio");
 }
+
+bool pci_function_is_virtual_of(const PciFunctionInfo *function, const PciFunctionInfo *physical) {
+        return function->is_virtual &&
+               pci_address_equal(&function->physical_function, &physical->address);
+}

@@ -58,6 +58,9 @@ bool pci_function_is_on_vfio(const PciFunctionInfo *function);
 /* Whether it is on a vfio driver, with a device node or without: vfio-pci or one of its variants ("mlx5_vfio_pci"). */
 bool pci_function_has_vfio_driver(const PciFunctionInfo *function);
 
+/* Whether it is an SR-IOV VF of @physical, whose reset resets it too. */
+bool pci_function_is_virtual_of(const PciFunctionInfo *function, const PciFunctionInfo *physical);
+
 /* The sentences that say what this host lacks, in a NULL-terminated array that the caller frees with
  * inventory_problems_free(). Returns 0 or -ENOMEM. */
 int inventory_describe_problems(const Inventory *inv, char ***ret);

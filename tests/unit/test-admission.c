@@ -290,6 +290,69 @@ static void refused(void **state) {
         }
 }
 
+/* Opening a PF resets its VFs, which may be another VM's. */
+static void physical_function_of_others(void **state) {
+        static const struct {
+                Fn functions[FNS_MAX];
+                VmHandover handover;
+                bool own, token, admitted;
+        } cases[] = {
+                { { { "0000:4a:00.0" } }, HANDOVER_DAEMON, .admitted = false },
+                { { { "0000:4a:00.0" } }, HANDOVER_VMM, .admitted = false },
+                { { { "0000:4a:00.0", NULL, true } }, HANDOVER_VMM, .admitted = false },
+                { { { "0000:4a:00.0" } }, HANDOVER_VMM, .own = true, .admitted = true },
+                { { { "0000:4a:00.0" } }, HANDOVER_VMM, .token = true, .admitted = true },
+                /* The kernel has its VFs ask for the token. */
+                { { { "0000:4a:00.2" } }, HANDOVER_VMM, .admitted = true },
+        };
+
+        (void)state;
+        for_each_case(c, cases) {
+                HostScan *scan = standard_scan();
+                Admission a = ADMISSION_NULL;
+                VmRequest request;
+                VmContext ctx;
+                Problem p = {};
+                World w;
+                int r;
+
+                (void)host_add_function(scan, "0000:4a:00.0", 0, 60, "vfio-pci");
+                for (unsigned i = 1; i < 3; i++) {
+                        char text[PCI_ADDRESS_STRING_SIZE];
+                        PciFunctionInfo *vf;
+
+                        (void)snprintf(text, sizeof(text), "0000:4a:00.%c", '0' + (int)i);
+                        vf = host_add_function(scan, text, 0, 60 + i, "vfio-pci");
+                        vf->is_virtual = true;
+                        vf->physical_function = address("0000:4a:00.0");
+                }
+                world_init_on(&w, scan, KERNEL_LEVEL_ACCELERATED);
+                world_hold(&w, "0000:4a:00.1", "VM other");
+                context_init(&ctx, TIER_EMULATED, c->handover);
+                if (c->own)
+                        assert_ok(context_add_function(
+                                &ctx, &(ContextFunction){ .address = address("0000:4a:00.1"),
+                                                          .cdev = -1,
+                                                          .unplug_fd = -1 }));
+                request_init(&request, TIER_EMULATED, c->handover, c->functions);
+                request.functions[0].has_vf_token = c->token;
+                r = admission_decide_functions(&w.view, &ctx, 0, request.functions,
+                                               request.n_functions, 0, &a, &p);
+                if (c->admitted)
+                        assert_ok(r);
+                else {
+                        assert_error(r, EBUSY);
+                        assert_problem(&p, PROBLEM_FUNCTION_IN_USE,
+                                       "0000:4a:00.0 is the PF of 0000:4a:00.1, which belongs to "
+                                       "VM other");
+                }
+                admission_done(&a);
+                vm_request_done(&request);
+                context_done(&ctx);
+                world_done(&w);
+        }
+}
+
 /* A large group is named as far as the sentence goes. */
 static void many_in_a_group(void **state) {
         HostScan *scan = standard_scan();
@@ -529,9 +592,13 @@ static void tokens_are_passed_on(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(admitted),        cmocka_unit_test(refused),
-                cmocka_unit_test(many_in_a_group), cmocka_unit_test(no_guest_id_left),
-                cmocka_unit_test(more_functions),  cmocka_unit_test(tokens_are_passed_on),
+                cmocka_unit_test(admitted),
+                cmocka_unit_test(refused),
+                cmocka_unit_test(physical_function_of_others),
+                cmocka_unit_test(many_in_a_group),
+                cmocka_unit_test(no_guest_id_left),
+                cmocka_unit_test(more_functions),
+                cmocka_unit_test(tokens_are_passed_on),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

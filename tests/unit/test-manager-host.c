@@ -312,6 +312,78 @@ static void nothing_idle_to_probe_with(void **state) {
         fx_done(&f);
 }
 
+/* A PF is not reset under its VFs, whoever has them. */
+static void vfs_are_not_reset(void **state) {
+        const char *others[64] = {};
+        uint64_t before, after;
+        const HostScan *scan;
+        size_t n = 0;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "epyc-2p", NULL);
+        scan = inventory_get_scan(f.manager->inventory);
+        for (size_t i = 0; i < scan->n_functions; i++) {
+                const PciFunctionInfo *fn = scan->functions + i;
+                PciAddress pf = address("0000:51:00.0");
+
+                if (fn->host_iommu != 1 || !pci_function_is_on_vfio(fn) ||
+                    pci_address_equal(&fn->address, &pf))
+                        continue;
+                others[n] = strdup(PCI_ADDRESS_STRING(&fn->address));
+                assert_non_null(others[n++]);
+                assert_true(n < ELEMENTSOF(others));
+        }
+        assert_ok(fx_create(&f, "vm", NONE, others));
+        assert_ok(sim_count_calls(f.kernel, "cdev_open", &before));
+        assert_ok(fx_probe(&f, 1));
+        assert_ok(sim_count_calls(f.kernel, "cdev_open", &after));
+        assert_int_equal(before, after);
+        assert_int_equal(level(&f, 1), KERNEL_LEVEL_UNKNOWN);
+
+        /* Nor for a VM that asks for it, to which nothing is given then. */
+        assert_error(fx_create(&f, "pf", HW, FNS("0000:51:00.0")), EBUSY);
+        assert_problem(&f.problem, PROBLEM_FUNCTION_IN_USE,
+                       "0000:51:00.0 is the PF of 0000:51:00.1, which belongs to VM vm");
+        assert_ok(sim_count_calls(f.kernel, "cdev_open", &after));
+        assert_int_equal(before, after);
+
+        assert_ok(fx_destroy(&f, "vm", false));
+        assert_ok(fx_create(&f, "pf", HW, FNS("0000:51:00.0")));
+        while (n > 0)
+                free((char *)others[--n]);
+        fx_done(&f);
+}
+
+/* One that cannot be bound, for reasons the daemon does not see, does not stand in the way of the others. */
+static void probed_with_the_next(void **state) {
+        SimCounters c;
+        Fixture f;
+
+        (void)state;
+        fx_init(&f, "small", NULL);
+        for (unsigned i = 1; i <= 3; i++)
+                assert_ok(sim_inject_fault(f.kernel, "cdev_bind", i, EINVAL));
+        assert_ok(fx_probe(&f, 0));
+        assert_int_equal(level(&f, 0), KERNEL_LEVEL_ACCELERATED);
+        sim_get_counters(f.kernel, &c);
+        assert_int_equal(c.open_cdevs, 0);
+        fx_assert_clean(&f);
+        fx_done(&f);
+
+        /* When none can be, it says why. */
+        fx_init(&f, "small", NULL);
+        for (unsigned i = 1; i <= 16; i++)
+                assert_ok(sim_inject_fault(f.kernel, "cdev_bind", i, EINVAL));
+        assert_ok(fx_probe(&f, 0));
+        assert_int_equal(level(&f, 0), KERNEL_LEVEL_UNKNOWN);
+        assert_contains(inventory_find_iommu(f.manager->inventory, 0)->level_reason,
+                        "could not bind");
+        assert_ok(sim_clear_faults(f.kernel));
+        fx_assert_clean(&f);
+        fx_done(&f);
+}
+
 /* While the daemon probes with a function nobody else gets it. */
 static void taken_while_it_is_probed_with(void **state) {
         Answer probe = {};
@@ -797,6 +869,8 @@ int main(void) {
                 cmocka_unit_test(levels_of_profiles),
                 cmocka_unit_test(plumbing_is_allowed),
                 cmocka_unit_test(nothing_idle_to_probe_with),
+                cmocka_unit_test(vfs_are_not_reset),
+                cmocka_unit_test(probed_with_the_next),
                 cmocka_unit_test(taken_while_it_is_probed_with),
                 cmocka_unit_test(probed_without_memory),
                 cmocka_unit_test(prepared_and_used),
