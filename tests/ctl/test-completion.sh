@@ -181,7 +181,22 @@ bind 'set bell-style none' 2>/dev/null
 END
         shell_start bash "bash --noprofile --norc -i"
         check_shell bash 'web\ one'
+        check_breaks :
+        check_breaks =
+        check_breaks ''
         shell_end
+}
+
+# Where bash takes other characters, of ":" and "=", for ends of words than it does by itself. BREAKS: those that it does.
+check_breaks() {
+        local name="bash, breaks '$1'"
+        printf 'COMP_WORDBREAKS="${COMP_WORDBREAKS//[:=]}"%s\n' "$1" >&5
+        typed "$name: a value" "aviommuctl create --tier=h" "aviommuctl create --tier=hardware "
+        typed "$name: a function" "aviommuctl functions 0000:4" "aviommuctl functions 0000:4"
+        typed "$name: one function" "aviommuctl functions 0002:41" "aviommuctl functions 0002:41:00.0 "
+        typed "$name: a function of an option" "aviommuctl create new --function=0002:41" "aviommuctl create new --function=0002:41:00.0 "
+        typed "$name: a file" "aviommuctl map x un:like" "aviommuctl map x un:likely-file "
+        typed "$name: a file of an option" "aviommuctl libvirt --config=unlike" "aviommuctl libvirt --config=unlikely-file "
 }
 
 check_zsh() {
@@ -221,7 +236,7 @@ check_silence() {
 }
 
 export SCRIPTS=$scripts
-touch "$tmp/unlikely-file"
+touch "$tmp"/{unlikely-file,un:likely-file}
 printf '#!/bin/sh\n' >"$tmp/uncommon-command"
 chmod +x "$tmp/uncommon-command"
 PATH=$PATH:$tmp
