@@ -103,13 +103,26 @@ static void check_agent(const char *state, Findings *out) {
         }
 }
 
+/* Whether there is something of aviommud that has no use but with libvirt. */
+static bool is_expected(const Facts *facts) {
+        const char *agent = facts->bus.agent;
+
+        return facts->libvirt.hook_error == 0 ||
+               (!streq(agent, "") && !streq(agent, "not-found") && !streq(agent, "masked"));
+}
+
 void check_libvirt(const Facts *facts, Findings *out) {
         const LibvirtFacts *l = &facts->libvirt;
 
         check_qemu(&l->qemu, out);
         if (!*l->libvirt.path) {
-                finding_add(out, FINDING_LIBVIRT_VERSION, LEVEL_FINE,
-                            "libvirt is not here: hook and agent have nothing to do.");
+                if (is_expected(facts))
+                        finding_add(out, FINDING_LIBVIRT_VERSION, LEVEL_UNCHECKED,
+                                    "libvirt's daemon is not where it is looked for, but hook or "
+                                    "agent are here: version, hook and agent are not checked.");
+                else
+                        finding_add(out, FINDING_LIBVIRT_VERSION, LEVEL_FINE,
+                                    "libvirt is not here: hook and agent have nothing to do.");
                 return;
         }
         check_version(&l->libvirt, out);

@@ -117,8 +117,10 @@ void gather_libvirt(int root_fd, const char *root, LibvirtFacts *ret) {
         static const char *const qemu[] = { "usr/local/bin/qemu-system-x86_64",
                                             "usr/bin/qemu-system-x86_64", "usr/libexec/qemu-kvm",
                                             "usr/bin/kvm" };
-        static const char *const libvirt[] = { "usr/sbin/libvirtd", "usr/sbin/virtqemud",
-                                               "usr/bin/libvirtd", "usr/bin/virtqemud" };
+        static const char *const libvirt[] = {
+                "usr/local/sbin/libvirtd", "usr/local/sbin/virtqemud", "usr/sbin/libvirtd",
+                "usr/sbin/virtqemud",      "usr/bin/libvirtd",         "usr/bin/virtqemud"
+        };
 
         ask(root_fd, root, qemu, ELEMENTSOF(qemu), &ret->qemu);
         ask(root_fd, root, libvirt, ELEMENTSOF(libvirt), &ret->libvirt);

@@ -115,7 +115,12 @@ CASE(qemu_10_2, f->libvirt.qemu.output = (char *)"version 10.2.0\n")
 CASE(libvirt_12_2, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 12.2.0\n")
 CASE(libvirt_12_1, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 12.1.9\n")
 CASE(qemu_6, f->libvirt.qemu.output = (char *)"version 6.2\n")
-CASE(no_libvirt, f->libvirt.libvirt = (Program){}; f->libvirt.hook_error = -ENOENT)
+CASE(no_libvirt, f->libvirt.libvirt = (Program){}; f->libvirt.hook_error = -ENOENT;
+     strcpy(f->bus.agent, "not-found"))
+CASE(no_libvirt_nor_systemd, no_libvirt(h); strcpy(f->bus.agent, ""))
+CASE(no_libvirt_but_hook, no_libvirt(h); f->libvirt.hook_error = 0)
+CASE(no_libvirt_but_agent, no_libvirt(h); strcpy(f->bus.agent, "inactive"))
+CASE(no_libvirt_but_masked, no_libvirt(h); strcpy(f->bus.agent, "masked"))
 CASE(libvirt_11_3, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 11.3.0\n")
 CASE(libvirt_8_2, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 8.2.0\n")
 CASE(no_hook, f->libvirt.hook_error = -ENOENT)
@@ -274,6 +279,10 @@ static const struct {
         { X(libvirt_12_1), FINDING_LIBVIRT_VERSION, LEVEL_WARNING, 0, "none alone works.", NULL },
         { X(qemu_6), FINDING_QEMU_VERSION, LEVEL_WARNING, E | V, "no virtio-iommu", "apt" },
         { X(no_libvirt), FINDING_LIBVIRT_VERSION, LEVEL_FINE, 0, "not here", NULL },
+        { X(no_libvirt_nor_systemd), FINDING_LIBVIRT_VERSION, LEVEL_FINE, 0, "not here", NULL },
+        { X(no_libvirt_but_hook), FINDING_LIBVIRT_VERSION, LEVEL_UNCHECKED, 0, "not where", NULL },
+        { X(no_libvirt_but_agent), FINDING_LIBVIRT_VERSION, LEVEL_UNCHECKED, 0, "not where", NULL },
+        { X(no_libvirt_but_masked), FINDING_LIBVIRT_VERSION, LEVEL_FINE, 0, "not here", NULL },
         { X(libvirt_11_3), FINDING_LIBVIRT_VERSION, LEVEL_WARNING, 0, "cannot describe", NULL },
         { X(libvirt_8_2), FINDING_LIBVIRT_VERSION, LEVEL_WARNING, 0, "nor a virtio", NULL },
         { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "50-aviommu is not there",

@@ -387,6 +387,12 @@ static void test_programs(void **state) {
         assert_string_equal(l.libvirt.output, "");
         assert_error(l.hook_error, EACCES);
         programs_done(&l);
+
+        /* What was built on the host goes before what a package has brought. */
+        put_program(t, "#!/bin/sh\n", "usr/local/sbin/virtqemud");
+        gather_programs(t, root, &l);
+        assert_string_equal(l.libvirt.path, "/usr/local/sbin/virtqemud");
+        programs_done(&l);
 }
 
 int main(void) {
