@@ -4,6 +4,7 @@
  */
 #include "doctor/check.h"
 
+#include "doctor/check-common.h"
 #include "lib/unit.h"
 #include "lib/version.h"
 
@@ -73,6 +74,11 @@ static void check_version(const Program *p, Findings *out) {
 static void check_hook(const LibvirtFacts *l, Findings *out) {
         if (l->hook_error == 0) {
                 finding_add(out, FINDING_LIBVIRT_HOOK, LEVEL_FINE, "The hook is in place.");
+                return;
+        }
+        if (l->is_hook_hidden) {
+                finding_add_unreadable(out, FINDING_LIBVIRT_HOOK, AVIOMMU_LIBVIRT_HOOK,
+                                       l->hook_error);
                 return;
         }
         finding_add(out, FINDING_LIBVIRT_HOOK, LEVEL_WARNING,

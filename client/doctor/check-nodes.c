@@ -86,6 +86,10 @@ static void count_bound(const BusFacts *b, size_t *ret_bound, size_t *ret_withou
                 }
 }
 
+static bool bus_tells_functions(const BusFacts *b) {
+        return bus_is_reachable(b) && b->functions_failure.exit_code == CLIENT_EXIT_OK;
+}
+
 static void check_vfio(const Facts *facts, Findings *out) {
         const NodeFacts *n = &facts->nodes;
         size_t n_bound, n_without, n_wrong = 0;
@@ -120,7 +124,14 @@ static void check_vfio(const Facts *facts, Findings *out) {
         } else if (n->n_vfio > 0)
                 finding_add(out, FINDING_NODES_VFIO, LEVEL_FINE,
                             "Nodes in /dev/vfio/devices: %zu, the daemon's alone.", n->n_vfio);
-        else
+        else if (!bus_tells_functions(&facts->bus)) {
+                finding_add(out, FINDING_NODES_VFIO, LEVEL_UNCHECKED,
+                            "There is nothing in /dev/vfio/devices. Whether a function is on "
+                            "vfio-pci that should be, aviommud does not tell.");
+                if (facts->bus.failure.exit_code == CLIENT_EXIT_DENIED ||
+                    facts->bus.functions_failure.exit_code == CLIENT_EXIT_DENIED)
+                        finding_mend(out, "sudo aviommuctl doctor");
+        } else
                 finding_add(out, FINDING_NODES_VFIO, LEVEL_FINE,
                             "There is nothing in /dev/vfio/devices, and no function on vfio-pci "
                             "that should be.");

@@ -79,7 +79,8 @@ typedef struct Program {
 
 typedef struct LibvirtFacts {
         Program qemu, libvirt;
-        int hook_error; /* 0: it is there and can be run */
+        int hook_error;      /* 0: it is there and can be run */
+        bool is_hook_hidden; /* a folder above it may not be looked into: it may be there */
 } LibvirtFacts;
 
 /* A process with /dev/iommu open. */

@@ -113,6 +113,10 @@ static void ask(int root_fd, const char *root, const char *const *paths, size_t 
         }
 }
 
+static int look(int root_fd, const char *path, int mode) {
+        return faccessat(root_fd, path, mode, AT_EACCESS) < 0 ? negative_errno() : 0;
+}
+
 void gather_libvirt(int root_fd, const char *root, LibvirtFacts *ret) {
         static const char *const qemu[] = { "usr/local/bin/qemu-system-x86_64",
                                             "usr/bin/qemu-system-x86_64", "usr/libexec/qemu-kvm",
@@ -124,7 +128,6 @@ void gather_libvirt(int root_fd, const char *root, LibvirtFacts *ret) {
 
         ask(root_fd, root, qemu, ELEMENTSOF(qemu), &ret->qemu);
         ask(root_fd, root, libvirt, ELEMENTSOF(libvirt), &ret->libvirt);
-        ret->hook_error = faccessat(root_fd, &AVIOMMU_LIBVIRT_HOOK[1], X_OK, 0) < 0
-                                  ? negative_errno()
-                                  : 0;
+        ret->hook_error = look(root_fd, &AVIOMMU_LIBVIRT_HOOK[1], X_OK);
+        ret->is_hook_hidden = look(root_fd, &AVIOMMU_LIBVIRT_HOOK[1], F_OK) == -EACCES;
 }

@@ -87,6 +87,11 @@ CASE(one_cdev, h->functions[1].cdev = "")
 CASE(hidden_vfio, f->nodes.vfio_error = -EACCES)
 CASE(no_vfio, f->nodes.vfio_error = -ENOENT; f->nodes.n_vfio = 0; f->bus.n_functions = 0)
 
+CASE(no_vfio_nor_daemon, no_vfio(h);
+     f->bus = (BusFacts){ .failure = { .exit_code = CLIENT_EXIT_UNREACHABLE, .text = "No" } })
+CASE(no_vfio_nor_functions, no_vfio(h);
+     f->bus.functions_failure = (Failure){ .exit_code = CLIENT_EXIT_DENIED, .text = "No" })
+
 CASE(none_bound, h->functions[0].driver = "nvme"; h->functions[1].driver = "")
 CASE(no_answer_functions, f->bus.n_functions = 0;
      f->bus.functions_failure = (Failure){ .exit_code = CLIENT_EXIT_DENIED, .text = "No" })
@@ -124,6 +129,8 @@ CASE(no_libvirt_but_masked, no_libvirt(h); strcpy(f->bus.agent, "masked"))
 CASE(libvirt_11_3, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 11.3.0\n")
 CASE(libvirt_8_2, f->libvirt.libvirt.output = (char *)"libvirtd (libvirt) 8.2.0\n")
 CASE(no_hook, f->libvirt.hook_error = -ENOENT)
+CASE(hidden_hook, f->libvirt.hook_error = -EACCES; f->libvirt.is_hook_hidden = true)
+CASE(hook_not_to_run, f->libvirt.hook_error = -EACCES)
 CASE(no_hook_virtqemud, f->libvirt.hook_error = -ENOENT;
      strcpy(f->libvirt.libvirt.path, "/usr/sbin/virtqemud"))
 CASE(agent_dead, strcpy(f->bus.agent, "inactive"))
@@ -245,6 +252,8 @@ static const struct {
         { X(one_cdev), FINDING_NODES_VFIO, LEVEL_WARNING, 0, "1 of 2", NULL },
         { X(hidden_vfio), FINDING_NODES_VFIO, LEVEL_UNCHECKED, 0, "/dev/vfio/devices", "sudo" },
         { X(no_vfio), FINDING_NODES_VFIO, LEVEL_FINE, 0, "nothing", NULL },
+        { X(no_vfio_nor_daemon), FINDING_NODES_VFIO, LEVEL_UNCHECKED, 0, "not tell", NULL },
+        { X(no_vfio_nor_functions), FINDING_NODES_VFIO, LEVEL_UNCHECKED, 0, "not tell", "sudo" },
 
         { X(none_bound), FINDING_FUNCTIONS_BOUND, LEVEL_WARNING, 0, "None of 4", "driverctl" },
         { X(no_answer_functions), FINDING_FUNCTIONS_BOUND, LEVEL_UNCHECKED, 0, "No", "sudo" },
@@ -288,6 +297,9 @@ static const struct {
         { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "50-aviommu is not there",
           "mkdir -p /etc/libvirt/hooks/qemu.d && ln -sfn " },
         { X(no_hook), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "", " && systemctl reload libvirtd" },
+        { X(hidden_hook), FINDING_LIBVIRT_HOOK, LEVEL_UNCHECKED, 0, "50-aviommu cannot be read",
+          "sudo" },
+        { X(hook_not_to_run), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "cannot be run", "ln" },
         { X(no_hook_virtqemud), FINDING_LIBVIRT_HOOK, LEVEL_WARNING, 0, "",
           " && systemctl reload virtqemud" },
         { X(agent_dead), FINDING_LIBVIRT_AGENT, LEVEL_WARNING, 0, "is inactive", "enable --now" },

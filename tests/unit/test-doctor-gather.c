@@ -375,6 +375,17 @@ static void test_programs(void **state) {
         assert_ok(l.libvirt.error); /* who speaks without end is cut short */
         assert_true(strlen(l.libvirt.output) < 5000);
         assert_ok(l.hook_error);
+        assert_false(l.is_hook_hidden);
+        programs_done(&l);
+
+        /* libvirt's own packages let root alone look into its folder. */
+        set_mode(t, "etc/libvirt", 0);
+        become_nobody(t);
+        gather_programs(t, root, &l);
+        become_again();
+        set_mode(t, "etc/libvirt", 0755);
+        assert_error(l.hook_error, EACCES);
+        assert_true(l.is_hook_hidden);
         programs_done(&l);
 
         put_program(t, "#!/nonexistent/interpreter\n", "usr/bin/qemu-system-x86_64");
@@ -386,6 +397,7 @@ static void test_programs(void **state) {
         assert_ok(l.libvirt.error);
         assert_string_equal(l.libvirt.output, "");
         assert_error(l.hook_error, EACCES);
+        assert_false(l.is_hook_hidden);
         programs_done(&l);
 
         /* What was built on the host goes before what a package has brought. */
