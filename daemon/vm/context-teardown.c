@@ -209,10 +209,23 @@ static bool is_left(Kernel *k, const VmContext *except, uint32_t id, int r) {
         return r < 0 && r != -ENOENT;
 }
 
+/* Whether the kernel tells of every object that it is there. Until 6.13 it does not, and an object shows only when it is to be destroyed. */
+static bool tells_of_all(Kernel *k, int iommufd) {
+        uint32_t id;
+        bool tells;
+
+        if (k->ops->ioas_alloc(k, iommufd, &id) < 0)
+                return false;
+        tells = may_exist(k, iommufd, KERNEL_OBJECT_ANY, id);
+        (void)k->ops->object_destroy(k, iommufd, id); /* or with the others */
+        return tells;
+}
+
 /* Destroys all that gives way, but what @except lists (NULL: nothing is excepted). Returns how many objects are left. */
 static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
         /* What is excepted is the daemon's own, and nobody else has been there to leave gaps. */
         uint32_t gap = SWEEP_GAP, widest = except ? SWEEP_GAP : SWEEP_MAX;
+        bool tells = tells_of_all(k, iommufd);
         size_t left = 0;
 
         for (unsigned pass = 0; pass < SWEEP_PASSES; pass++) {
@@ -220,11 +233,12 @@ static size_t sweep(Kernel *k, int iommufd, const VmContext *except) {
                 uint32_t highest = 0;
 
                 left = 0;
-                /* Whether an id is taken shows when it is to be destroyed: not every kernel tells it of every kind otherwise. */
                 for (uint32_t id = 1; id <= highest + gap && id < SWEEP_MAX; id++) {
                         int r = -EBUSY;
 
-                        if (!except || !is_listed(except, id))
+                        if (tells)
+                                r = may_exist(k, iommufd, KERNEL_OBJECT_ANY, id) ? -EBUSY : -ENOENT;
+                        else if (!except || !is_listed(except, id))
                                 r = k->ops->object_destroy(k, iommufd, id);
                         n_destroyed += r == 0;
                         if (r != -ENOENT)
