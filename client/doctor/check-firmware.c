@@ -16,8 +16,9 @@ static void check_processor(const Facts *facts, Findings *out) {
                 finding_add_unreadable(out, FINDING_FIRMWARE_PROCESSOR, "/proc/cpuinfo", b->error);
         else if (!processor_vendor(b->data, vendor, sizeof(vendor)))
                 finding_add(out, FINDING_FIRMWARE_PROCESSOR, LEVEL_UNCHECKED,
-                            "/proc/cpuinfo does not name the processor's vendor.");
-        else if (facts_is_amd(facts))
+                            "/proc/cpuinfo does not name the processor's vendor, as those of x86 "
+                            "do: what is theirs alone is not checked.");
+        else if (facts_may_be_amd(facts))
                 finding_add(out, FINDING_FIRMWARE_PROCESSOR, LEVEL_FINE, "The processor is %s.",
                             vendor);
         else {
@@ -73,17 +74,49 @@ static void check_ivrs(const Facts *facts, Findings *out) {
                             s.has_features ? "" : ", without their features");
 }
 
-static void check_iommus(const BusFacts *b, Findings *out) {
+static bool is_switched_off(const Facts *facts) {
+        return facts_command_line_has(facts, "iommu", "off") ||
+               (facts_may_be_amd(facts) && facts_command_line_has(facts, "amd_iommu", "off")) ||
+               (facts_may_be_intel(facts) && facts_command_line_has(facts, "intel_iommu", "off"));
+}
+
+/* Whether the kernel drives Intel's IOMMUs without a word on its command line. With the second symbol, which is Debian's,
+ * all but that of the graphics. */
+static bool is_on_by_default(const KernelFacts *k) {
+        return k->config.error == 0 &&
+               (kconfig_get(k->config.data, "INTEL_IOMMU_DEFAULT_ON") == 'y' ||
+                kconfig_get(k->config.data, "INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF") == 'y');
+}
+
+static bool may_want_word(const Facts *facts) {
+        return facts_may_be_intel(facts) && !facts_may_be_amd(facts) &&
+               facts->kernel.command_line.error == 0 &&
+               !facts_command_line_has(facts, "intel_iommu", "on") &&
+               !is_on_by_default(&facts->kernel);
+}
+
+static void check_no_iommus(const Facts *facts, Findings *out) {
+        bool is_off = is_switched_off(facts), wants_word = !is_off && may_want_word(facts);
+
+        finding_add(out, FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT,
+                    "The kernel drives no IOMMU: no function can be assigned to a VM. %s",
+                    is_off       ? "It was told not to, on its command line."
+                    : wants_word ? "Some kernels do so only when booted with intel_iommu=on; "
+                                   "otherwise switch VT-d on in the firmware's setup."
+                                 : "Switch the IOMMU (AMD-Vi, VT-d) on in the firmware's setup.");
+        finding_keeps_from(out, TIERS_ALL);
+        finding_mend(out, is_off || wants_word ? MEND_COMMAND_LINE : MEND_FIRMWARE);
+}
+
+static void check_iommus(const Facts *facts, Findings *out) {
+        const BusFacts *b = &facts->bus;
+
         if (b->hosts_failure.exit_code != CLIENT_EXIT_OK)
                 finding_add_unanswered(out, FINDING_FIRMWARE_IOMMUS, "the host IOMMUs",
                                        &b->hosts_failure);
-        else if (b->n_hosts == 0) {
-                finding_add(out, FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT,
-                            "The kernel drives no IOMMU: no function can be assigned to a VM. "
-                            "Switch the IOMMU (AMD-Vi, VT-d) on in the firmware's setup.");
-                finding_keeps_from(out, TIERS_ALL);
-                finding_mend(out, MEND_FIRMWARE);
-        } else
+        else if (b->n_hosts == 0)
+                check_no_iommus(facts, out);
+        else
                 finding_add(out, FINDING_FIRMWARE_IOMMUS, LEVEL_FINE,
                             "Host IOMMUs: %zu, of AMD: %zu.", b->n_hosts, count_amd(b));
 }
@@ -203,11 +236,11 @@ void check_firmware(const Facts *facts, Findings *out) {
         const BusHost *amd = first_amd(b);
 
         check_processor(facts, out);
-        if (facts_is_amd(facts))
+        if (facts_may_be_amd(facts))
                 check_ivrs(facts, out);
         if (!bus_is_reachable(b))
                 return;
-        check_iommus(b, out);
+        check_iommus(facts, out);
         if (!amd)
                 return;
         if (amd->efr == 0) {

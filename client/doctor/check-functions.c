@@ -170,5 +170,6 @@ void check_functions(const Facts *facts, Findings *out) {
                 check_bound(b, out);
                 check_groups(b, out);
         }
-        check_interrupts(facts, out);
+        if (facts_may_be_x86(facts)) /* the chips of others have other names */
+                check_interrupts(facts, out);
 }

@@ -13,22 +13,22 @@ typedef struct Symbol {
         const char *name;
         FindingLevel level;
         unsigned keeps_from;
-        bool is_of_amd;
+        bool (*concerns)(const Facts *facts); /* NULL: any host */
         const char *meaning;
 } Symbol;
 
 static const Symbol symbols[] = {
-        { FINDING_KERNEL_IOMMUFD, "IOMMUFD", LEVEL_WARNING, TIER_HARDWARE, false,
+        { FINDING_KERNEL_IOMMUFD, "IOMMUFD", LEVEL_WARNING, TIER_HARDWARE, NULL,
           "there is no /dev/iommu, and only handover none works" },
-        { FINDING_KERNEL_VFIO_PCI, "VFIO_PCI", LEVEL_FAULT, TIERS_ALL, false,
+        { FINDING_KERNEL_VFIO_PCI, "VFIO_PCI", LEVEL_FAULT, TIERS_ALL, NULL,
           "no function can be assigned to a VM" },
-        { FINDING_KERNEL_VFIO_CDEV, "VFIO_DEVICE_CDEV", LEVEL_WARNING, TIER_HARDWARE, false,
+        { FINDING_KERNEL_VFIO_CDEV, "VFIO_DEVICE_CDEV", LEVEL_WARNING, TIER_HARDWARE, NULL,
           "there is no /dev/vfio/devices, and only handover none works" },
-        { FINDING_KERNEL_AMD_IOMMU, "AMD_IOMMU", LEVEL_FAULT, TIERS_ALL, true,
+        { FINDING_KERNEL_AMD_IOMMU, "AMD_IOMMU", LEVEL_FAULT, TIERS_ALL, facts_may_be_amd,
           "the kernel does not drive AMD's IOMMUs" },
-        { FINDING_KERNEL_AMD_IOMMUFD, "AMD_IOMMU_IOMMUFD", LEVEL_WARNING, TIER_HARDWARE, true,
-          "AMD's IOMMUs do not nest for iommufd" },
-        { FINDING_KERNEL_IRQ_REMAP, "IRQ_REMAP", LEVEL_FAULT, TIERS_ALL, false,
+        { FINDING_KERNEL_AMD_IOMMUFD, "AMD_IOMMU_IOMMUFD", LEVEL_WARNING, TIER_HARDWARE,
+          facts_may_be_amd, "AMD's IOMMUs do not nest for iommufd" },
+        { FINDING_KERNEL_IRQ_REMAP, "IRQ_REMAP", LEVEL_FAULT, TIERS_ALL, facts_may_be_x86,
           "interrupts are not remapped, and the kernel refuses to assign functions unless "
           "allow_unsafe_interrupts is on" },
 };
@@ -72,7 +72,7 @@ static void check_config(const Facts *facts, Findings *out) {
         finding_add(out, FINDING_KERNEL_CONFIG, LEVEL_FINE,
                     "%s tells how the kernel was configured.", k->config_path);
         for (size_t i = 0; i < ELEMENTSOF(symbols); i++)
-                if (!symbols[i].is_of_amd || facts_is_amd(facts))
+                if (!symbols[i].concerns || symbols[i].concerns(facts))
                         check_symbol(k, &symbols[i], out);
 }
 
@@ -113,24 +113,29 @@ typedef struct BootWord {
         const char *name, *value; /* value NULL: the word alone, or with any value */
         FindingLevel level;
         unsigned keeps_from;
+        bool (*concerns)(const Facts *facts); /* NULL: any host */
         const char *meaning;
 } BootWord;
 
 static const BootWord boot_words[] = {
-        { "amd_iommu", "off", LEVEL_FAULT, TIERS_ALL, "AMD's IOMMUs are switched off" },
-        { "iommu", "off", LEVEL_FAULT, TIERS_ALL, "the IOMMUs are switched off" },
-        { "intremap", "off", LEVEL_FAULT, TIERS_ALL,
+        { "amd_iommu", "off", LEVEL_FAULT, TIERS_ALL, facts_may_be_amd,
+          "AMD's IOMMUs are switched off" },
+        { "intel_iommu", "off", LEVEL_FAULT, TIERS_ALL, facts_may_be_intel,
+          "Intel's IOMMUs are switched off" },
+        { "iommu", "off", LEVEL_FAULT, TIERS_ALL, NULL, "the IOMMUs are switched off" },
+        { "intremap", "off", LEVEL_FAULT, TIERS_ALL, NULL,
           "interrupts are not remapped, and the kernel refuses to assign functions unless "
           "allow_unsafe_interrupts is on" },
-        { "nointremap", NULL, LEVEL_FAULT, TIERS_ALL,
+        { "nointremap", NULL, LEVEL_FAULT, TIERS_ALL, NULL,
           "interrupts are not remapped, and the kernel refuses to assign functions unless "
           "allow_unsafe_interrupts is on" },
-        { "pcie_acs_override", NULL, LEVEL_WARNING, 0,
+        { "pcie_acs_override", NULL, LEVEL_WARNING, 0, NULL,
           "groups look isolated that are not: functions in them can write to each other past the "
           "IOMMU" },
 };
 
 typedef struct BootCheck {
+        const Facts *facts;
         Findings *out;
         bool is_said;
 } BootCheck;
@@ -149,20 +154,21 @@ static void check_word(const char *word, void *userdata) {
         for (size_t i = 0; i < ELEMENTSOF(boot_words); i++) {
                 const BootWord *b = &boot_words[i];
 
-                if (!boot_word_is(b, word))
+                if (!boot_word_is(b, word) || (b->concerns && !b->concerns(c->facts)))
                         continue;
                 finding_add(c->out, FINDING_KERNEL_COMMAND_LINE, b->level,
                             "The kernel was booted with \"%s\": %s. Take it out of the boot "
                             "loader's configuration and boot again.",
                             word, b->meaning);
                 finding_keeps_from(c->out, b->keeps_from);
-                finding_mend(c->out, "editor /etc/default/grub && update-grub");
+                finding_mend(c->out, MEND_COMMAND_LINE);
                 c->is_said = true;
         }
 }
 
-static void check_command_line(const KernelFacts *k, Findings *out) {
-        BootCheck c = { .out = out };
+static void check_command_line(const Facts *facts, Findings *out) {
+        BootCheck c = { .facts = facts, .out = out };
+        const KernelFacts *k = &facts->kernel;
 
         if (k->command_line.error < 0) {
                 finding_add_unreadable(out, FINDING_KERNEL_COMMAND_LINE, "/proc/cmdline",
@@ -276,7 +282,7 @@ void check_kernel(const Facts *facts, Findings *out) {
 
         check_config(facts, out);
         check_modules(&facts->kernel, out);
-        check_command_line(&facts->kernel, out);
+        check_command_line(facts, out);
         check_parameters(&facts->kernel, out);
         for (size_t i = 0; i < b->n_hosts; i++)
                 check_level_of(b, &b->hosts[i], out);

@@ -44,6 +44,15 @@ CASE(hidden_ivrs, unset(&f->firmware.ivrs, -EACCES))
 CASE(damaged_ivrs, f->firmware.ivrs.size--)
 CASE(two_iommus, h->hosts[1] = h->hosts[0]; h->hosts[1].name = "ivhd1"; f->bus.n_hosts = 2)
 CASE(no_iommus, f->bus.n_hosts = 0)
+CASE(no_iommus_amd_off, f->bus.n_hosts = 0; say(&f->kernel.command_line, "amd_iommu=off"))
+CASE(no_iommus_intel_off, intel(h); f->bus.n_hosts = 0;
+     say(&f->kernel.command_line, "intel_iommu=off"))
+CASE(no_iommus_intel, intel(h); f->bus.n_hosts = 0)
+CASE(no_iommus_intel_on, no_iommus_intel(h); say(&f->kernel.command_line, "intel_iommu=on,sm_on"))
+CASE(no_iommus_intel_default, no_iommus_intel(h);
+     say(&f->kernel.config, "CONFIG_INTEL_IOMMU_DEFAULT_ON=y\n"))
+CASE(no_iommus_intel_debian, no_iommus_intel(h);
+     say(&f->kernel.config, "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n"))
 CASE(no_answer_hosts, f->bus.n_hosts = 0;
      f->bus.hosts_failure = (Failure){ .exit_code = CLIENT_EXIT_FAILED, .text = "Oh" })
 CASE(no_efr, h->hosts[0].efr = 0)
@@ -64,6 +73,9 @@ CASE(no_command_line, unset(&f->kernel.command_line, -EACCES))
 CASE(iommu_off, say(&f->kernel.command_line, "a amd_iommu=fullflush,off\n"))
 CASE(acs_override, say(&f->kernel.command_line, "pcie_acs_override=downstream"))
 CASE(no_intremap, say(&f->kernel.command_line, "nointremap"))
+CASE(intel_off, intel(h); say(&f->kernel.command_line, "intel_iommu=sm_on,off"))
+CASE(intel_off_of_amd, say(&f->kernel.command_line, "intel_iommu=off"))
+CASE(amd_off_of_intel, intel(h); say(&f->kernel.command_line, "amd_iommu=off"))
 CASE(unsafe, strcpy(f->kernel.parameters[0].value, "Y"))
 CASE(nesting, h->hosts[0].kernel_level = "nesting")
 CASE(plumbing, h->hosts[0].kernel_level = "plumbing"; h->tiers[0].is_available = false)
@@ -196,6 +208,18 @@ static const struct {
         { X(two_iommus), FINDING_FIRMWARE_IVRS, LEVEL_WARNING, 0, "(1) than the kernel has (2)",
           "journalctl" },
         { X(no_iommus), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "no IOMMU", "firmware" },
+        { X(no_iommus_amd_off), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "told not to",
+          "grub" },
+        { X(no_iommus_intel_off), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "told not to",
+          "grub" },
+        { X(no_iommus_intel), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "intel_iommu=on",
+          "grub" },
+        { X(no_iommus_intel_on), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "VT-d",
+          "firmware" },
+        { X(no_iommus_intel_default), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "VT-d",
+          "firmware" },
+        { X(no_iommus_intel_debian), FINDING_FIRMWARE_IOMMUS, LEVEL_FAULT, H | E | V, "VT-d",
+          "firmware" },
         { X(no_answer_hosts), FINDING_FIRMWARE_IOMMUS, LEVEL_UNCHECKED, 0, "Oh", NULL },
         { X(no_efr), FINDING_FIRMWARE_NESTING, LEVEL_UNCHECKED, 0, "EFR", NULL },
         { X(no_gcr3trp), FINDING_FIRMWARE_NESTING, LEVEL_WARNING, H, "lack GCR3TRPMode", NULL },
@@ -226,6 +250,10 @@ static const struct {
           "update-grub" },
         { X(acs_override), FINDING_KERNEL_COMMAND_LINE, LEVEL_WARNING, 0, "isolated", "grub" },
         { X(no_intremap), FINDING_KERNEL_COMMAND_LINE, LEVEL_FAULT, H | E | V, "remapped", "grub" },
+        { X(intel_off), FINDING_KERNEL_COMMAND_LINE, LEVEL_FAULT, H | E | V, "Intel's IOMMUs",
+          "grub" },
+        { X(intel_off_of_amd), FINDING_KERNEL_COMMAND_LINE, LEVEL_FINE, 0, "nothing", NULL },
+        { X(amd_off_of_intel), FINDING_KERNEL_COMMAND_LINE, LEVEL_FINE, 0, "nothing", NULL },
         { X(unsafe), FINDING_KERNEL_PARAMETERS, LEVEL_WARNING, 0, "raise any interrupt",
           "echo N > /sys/module/iommufd/parameters/allow_unsafe_interrupts" },
         { X(nesting), FINDING_KERNEL_LEVEL, LEVEL_WARNING, H, "ivhd0: nesting. Probed.", NULL },

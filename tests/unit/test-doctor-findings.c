@@ -109,6 +109,34 @@ static void test_down(void **state) {
         findings_done(&f);
 }
 
+/* A processor that is none of x86 has neither what AMD's have, nor interrupts by the names of x86. */
+static void test_foreign(void **state) {
+        static char processor[] = "processor\t: 0\nCPU implementer\t: 0x41\n";
+        static char symbols[] = "CONFIG_VFIO_PCI=m\n", lines[] = " 24: 1 ITS-MSI 0 Edge nvme\n";
+        Findings f = {};
+        Host h;
+
+        (void)state;
+        host_init(&h);
+        h.hosts[0].vendor = "arm";
+        h.facts.firmware.processors = blob(processor, strlen(processor));
+        h.facts.firmware.ivrs = (Blob){ .error = -ENOENT };
+        h.facts.kernel.config = blob(symbols, strlen(symbols));
+        h.facts.interrupts = blob(lines, strlen(lines));
+        check_all(&h.facts, &f);
+        assert_int_equal(findings_count(&f, LEVEL_FAULT), 0);
+        assert_null(find(&f, FINDING_FIRMWARE_IVRS, LEVEL_WARNING));
+        assert_non_null(find(&f, FINDING_FIRMWARE_PROCESSOR, LEVEL_UNCHECKED));
+        findings_done(&f);
+
+        /* What cannot be read may be AMD's. */
+        h.facts.firmware.processors = (Blob){ .error = -EACCES };
+        check_all(&h.facts, &f);
+        assert_int_equal(findings_count(&f, LEVEL_FAULT), 3);
+        assert_non_null(find(&f, FINDING_FIRMWARE_IVRS, LEVEL_WARNING));
+        findings_done(&f);
+}
+
 /* Host IOMMUs of which the same is known share a line. */
 static void test_levels(void **state) {
         Findings f = {};
@@ -171,9 +199,10 @@ static void test_manual(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(test_tier),   cmocka_unit_test(test_down),
-                cmocka_unit_test(test_levels), cmocka_unit_test(test_another_tier),
-                cmocka_unit_test(test_many),   cmocka_unit_test(test_manual),
+                cmocka_unit_test(test_tier),    cmocka_unit_test(test_down),
+                cmocka_unit_test(test_levels),  cmocka_unit_test(test_another_tier),
+                cmocka_unit_test(test_many),    cmocka_unit_test(test_manual),
+                cmocka_unit_test(test_foreign),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
