@@ -182,7 +182,7 @@ END
         shell_start bash "bash --noprofile --norc -i"
         check_shell bash 'web\ one'
         check_breaks :
-        check_breaks =
+        check_breaks '='
         check_breaks ''
         shell_end
 }
